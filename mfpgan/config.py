@@ -1,0 +1,165 @@
+"""What a run is: two frozen models, every field with type, default and a line of help. YAML in and out.
+
+The choices stand here as literals so that the command line can offer them without importing torch;
+a contract test holds each literal against the table that implements it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mfpgan.types import InputError
+
+ClicksName = Literal["random", "center"]
+LossName = Literal["bce"]
+AdversaryName = Literal["off", "hinge", "bce"]
+PrecisionName = Literal["auto", "fp32", "bf16"]
+ProtocolName = Literal["single", "interactive", "both"]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any], origin: str) -> Self:
+        """Checked config from plain values; InputError names every wrong field of `origin` at once."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise InputError(f"{origin}: {'; '.join(_problem(cls, item) for item in error.errors())}.") from None
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> dict[str, Any]:
+        """The plain values of a YAML file, not checked yet: options of the command line go on top of them."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: not readable as a YAML config ({reason}); write lines of `key: value`.") from None
+        if values is None:
+            return {}
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise InputError(f"{path}: a config is a mapping, got {type(values).__name__}; write lines of `key: value`.")
+        return values
+
+    def to_yaml(self) -> str:
+        """YAML text that `from_yaml` and `from_mapping` read back to an equal config."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _problem(model: type[BaseModel], error: Any) -> str:
+    """One wrong field in words."""
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {field!r}, expected one of {', '.join(model.model_fields)}"
+    if not field:
+        return str(error["msg"]).removeprefix("Value error, ")
+    return f"{field}={error['input']!r}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"
+
+
+class TrainConfig(_Config):
+    """One training run. The defaults are the seed recipe."""
+
+    data: str | None = None
+    """Training data: a path (LVIS or COCO JSON, BSDS500 folder, images/ + masks/ folder), `sample` or `synthetic`; found by itself if left out."""
+    images: str | None = None
+    """Folder of the photos, if they do not lie beside the LVIS or COCO JSON."""
+    split: str | None = None
+    """Part of the data set: train, val or test; the data set's usual one if left out."""
+    ignore_value: int | None = Field(None, ge=1, le=255)
+    """Mask value that means "do not count" in a folder of masks."""
+    val_data: str | None = None
+    """Validation data, as for `data`; left out, one image in ten (64 at most) is held out of the training data."""
+    val_split: str | None = None
+    """Part of the validation data set: train, val or test."""
+
+    size: int = Field(256, ge=32, le=2048)
+    """Side of the square training crops, in pixels."""
+    width: float = Field(1.0, gt=0, le=4)
+    """Width factor of both networks: 1 is ResNet-34, .25 is for quick runs."""
+    encoder_weights: str = "auto"
+    """Start of the encoder: auto, imagenet, none, or a file with a ResNet-34 state dict."""
+
+    clicks: ClicksName = "random"
+    """Simulated user in training."""
+    loss: LossName = "bce"
+    """Segmentation loss."""
+    pos_weight: float = Field(5.0, gt=0)
+    """Weight of object pixels in the BCE."""
+    adv: AdversaryName = "hinge"
+    """Adversarial loss; `off` trains the plain baseline."""
+    adv_weight: float = Field(0.01, ge=0)
+    """Weight of the adversarial term beside the segmentation loss."""
+    adv_warmup: int = Field(0, ge=0)
+    """Steps before the adversary starts."""
+    d_lr: float = Field(2e-4, gt=0)
+    """Learning rate of the discriminator's Adam (betas 0, .9)."""
+
+    epochs: int = Field(20, ge=1)
+    """Passes over the images, one random object of each."""
+    steps: int | None = Field(None, ge=1)
+    """Length of the run in steps instead of epochs; the schedule is stretched over them."""
+    batch_size: int = Field(4, ge=1)
+    """Samples in a step."""
+    lr: float = Field(1e-3, gt=0)
+    """Learning rate of the generator's Adam."""
+    lr_step: int = Field(5, ge=1)
+    """Epochs after which the learning rate falls (StepLR)."""
+    lr_gamma: float = Field(0.1, gt=0, le=1)
+    """Factor by which it falls."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    """All chance of the run is a function of it."""
+    precision: PrecisionName = "auto"
+    """fp32, bf16 (autocast), or auto: bf16 on CUDA, fp32 elsewhere."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
+    workers: int | None = Field(None, ge=0)
+    """Loader processes; left out: 0 up to 2 cores, otherwise a core each, 8 at most."""
+
+    log_every: int = Field(10, ge=1)
+    """Steps between logged losses."""
+    eval_every: int | None = Field(None, ge=1)
+    """Steps between validations; left out: ten in a run."""
+    save_every: int | None = Field(None, ge=1)
+    """Steps between checkpoints; left out: at each validation."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.adv != "off" and self.size < 70:
+            raise ValueError(f"size={self.size} is below the discriminator's 70-pixel view; use --size 96 or --adv off")
+        return self
+
+
+class EvalConfig(_Config):
+    """One evaluation of one run."""
+
+    data: str | None = None
+    """Evaluation data, as for training; left out: BSDS500 where it is found, otherwise the bundled sample's val photos."""
+    images: str | None = None
+    """Folder of the photos, if they do not lie beside the LVIS or COCO JSON."""
+    split: str | None = None
+    """Part of the data set: train, val or test; the data set's usual one if left out."""
+    ignore_value: int | None = Field(None, ge=1, le=255)
+    """Mask value that means "do not count" in a folder of masks."""
+    protocol: ProtocolName = "both"
+    """single (the seed's: two random clicks, 256 px), interactive (the field's: up to 20 clicks), or both."""
+    limit: int | None = Field(None, ge=1)
+    """Evaluate only the first so many images."""
+    max_clicks: int = Field(20, ge=1, le=100)
+    """Clicks an object in the interactive protocol."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the random clicks and of the bootstrap."""
+    precision: PrecisionName = "auto"
+    """fp32, bf16 (autocast), or auto: bf16 on CUDA, fp32 elsewhere."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
+
+
+def choices(name: Any) -> tuple[str, ...]:
+    """The words of a literal of this file: `choices(ClicksName) == ("random", "center")`."""
+    return get_args(name)

@@ -1,0 +1,152 @@
+"""The nouns that every part of mfpgan speaks: clicks, samples, batches, and the protocols of the swappable parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # torch costs a second and a half; the command line answers --help without it
+    import torch
+
+BoolMask = NDArray[np.bool_]
+"""(H, W) bool."""
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8, RGB."""
+Probability = NDArray[np.float32]
+"""(H, W) float32 in [0, 1]."""
+
+
+class InputError(ValueError):
+    """What a user handed in cannot be used. The message is one sentence: what came, what was expected, what to do.
+
+    The command line prints it on stderr and exits with code 2; a traceback never reaches the user.
+    """
+
+
+class Click(NamedTuple):
+    """One click of the user, in pixels from the top left of the image it belongs to."""
+
+    y: int
+    x: int
+    positive: bool
+    """True: "this belongs to the object"; False: "this does not"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One object in one image: what a data set hands out, untouched by any policy.
+
+    Raises:
+        ValueError: a field has another shape or dtype than written here, or the object is empty.
+    """
+
+    id: str
+    """Unique in its data set: "IMAGE/OBJECT"."""
+    image: Image
+    """(H, W, 3) uint8, RGB."""
+    target: BoolMask
+    """(H, W) bool, True on the object; at least one pixel is."""
+    ignore: BoolMask | None = None
+    """(H, W) bool, True where nobody knows and nothing is counted; never True on the object."""
+
+    def __post_init__(self) -> None:
+        shape = self.image.shape[:2]
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"{self.id}: image must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}")
+        for name, mask in (("target", self.target), ("ignore", self.ignore)):
+            if mask is not None and (mask.shape != shape or mask.dtype != np.bool_):
+                raise ValueError(f"{self.id}: {name} must be {shape} bool, got {mask.shape} {mask.dtype}")
+        if not self.target.any():
+            raise ValueError(f"{self.id}: the object has no pixel")
+        if self.ignore is not None and (self.ignore & self.target).any():
+            raise ValueError(f"{self.id}: the ignore band covers part of the object")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of equal size, ready for the networks.
+
+    Raises:
+        ValueError: the fields disagree in shape or are not float32.
+    """
+
+    ids: tuple[str, ...]
+    image: torch.Tensor
+    """(B, 3, H, W) float32 in [0, 1], RGB; the generator normalises, callers never do."""
+    target: torch.Tensor
+    """(B, 1, H, W) float32, 0 or 1."""
+    valid: torch.Tensor
+    """(B, 1, H, W) float32, 1 where the pixel counts, 0 in an ignore band or outside the photo."""
+
+    def __post_init__(self) -> None:
+        count, (height, width) = len(self.ids), self.image.shape[-2:]
+        for name, channels in (("image", 3), ("target", 1), ("valid", 1)):
+            tensor = getattr(self, name)
+            if tuple(tensor.shape) != (count, channels, height, width) or not tensor.is_floating_point():
+                raise ValueError(
+                    f"batch {name} must be ({count}, {channels}, {height}, {width}) float, "
+                    f"got {tuple(tensor.shape)} {tensor.dtype}"
+                )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(
+            self.ids,
+            self.image.to(device, non_blocking=True),
+            self.target.to(device, non_blocking=True),
+            self.valid.to(device, non_blocking=True),
+        )
+
+
+class ClickStrategy(Protocol):
+    """A user: looks at the truth and at the present mask, and clicks. Training and benchmark share this one type."""
+
+    def __call__(
+        self,
+        target: BoolMask,
+        prediction: BoolMask | None,
+        clicks: Sequence[Click],
+        rng: np.random.Generator,
+        ignore: BoolMask | None = None,
+    ) -> tuple[Click, ...]:
+        """The new clicks of one turn.
+
+        Args:
+            target: (H, W) bool, the object the user has in mind.
+            prediction: (H, W) bool, the present mask, or None before the first answer (counts as empty).
+            clicks: all clicks made so far on this object, oldest first.
+            rng: the only source of chance.
+            ignore: (H, W) bool, pixels where no click lands and no error counts.
+
+        Returns:
+            New clicks, or an empty tuple if nothing is left to correct.
+        """
+        ...
+
+
+class DataSet(Protocol):
+    """Objects in images. Only reads: `[i]` gives the same sample every time; cropping and clicks come later."""
+
+    name: str
+    """What it is, for people: "lvis instances_train", "bsds500 test"."""
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Object number `index`; raises InputError naming the file when photo or annotation cannot be read."""
+        ...
+
+    @property
+    def objects_of_image(self) -> Sequence[Sequence[int]]:
+        """For each image, in the set's order, the indices of its objects; images without an object are left out."""
+        ...
+
+    def digest(self) -> str:
+        """16 hex digits that change when the annotations do; recorded with every run."""
+        ...
