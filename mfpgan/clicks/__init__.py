@@ -1,0 +1,1 @@
+"""Simulated users and the encoding of their clicks for the networks."""

@@ -1,0 +1,42 @@
+"""Clicks as the networks see them: two maps of disks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mfpgan.types import Click
+
+RADIUS_PX = 5
+"""Binary disks of radius 5, as in RITM."""
+
+_OFFSETS = np.arange(-RADIUS_PX, RADIUS_PX + 1)
+_DISK = (_OFFSETS[:, None] ** 2 + _OFFSETS**2 <= RADIUS_PX**2).astype(np.float32)
+
+
+def click_maps(clicks: Sequence[Sequence[Click]], height: int, width: int) -> torch.Tensor:
+    """Clicks of a batch as disks: 1 within 5 pixels of a click, 0 elsewhere.
+
+    Args:
+        clicks: for each image of the batch, its clicks in any order; none is allowed.
+        height, width: size of the images in pixels.
+
+    Returns:
+        (B, 2, height, width) float32 on the CPU, 0 or 1; channel 0 holds the positive clicks, channel 1 the negative.
+
+    Raises:
+        ValueError: a click lies outside the image.
+    """
+    maps = np.zeros((len(clicks), 2, height, width), np.float32)
+    for image_maps, image_clicks in zip(maps, clicks, strict=True):
+        for y, x, positive in image_clicks:
+            if not (0 <= y < height and 0 <= x < width):
+                raise ValueError(f"click at y={y}, x={x} lies outside the image of height {height} and width {width}")
+            top, left = max(y - RADIUS_PX, 0), max(x - RADIUS_PX, 0)
+            window = image_maps[0 if positive else 1, top : y + RADIUS_PX + 1, left : x + RADIUS_PX + 1]
+            disk_top, disk_left = top - y + RADIUS_PX, left - x + RADIUS_PX
+            disk = _DISK[disk_top : disk_top + window.shape[0], disk_left : disk_left + window.shape[1]]
+            np.maximum(window, disk, out=window)
+    return torch.from_numpy(maps)
