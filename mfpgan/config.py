@@ -73,9 +73,9 @@ class TrainConfig(_Config):
     ignore_value: int | None = Field(None, ge=1, le=255)
     """Mask value that means "do not count" in a folder of masks."""
     val_data: str | None = None
-    """Validation data, as for `data`; left out, one image in ten (64 at most) is held out of the training data."""
-    val_split: str | None = None
-    """Part of the validation data set: train, val or test."""
+    """Validation data, as for `data`, or `none`; left out: the val part beside the training data, otherwise one image in 20 (64 at most) is held out."""
+    val_images: int = Field(64, ge=1)
+    """Images validated on, spread evenly; one object of each."""
 
     size: int = Field(256, ge=32, le=2048)
     """Side of the square training crops, in pixels."""

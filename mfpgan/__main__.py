@@ -1,0 +1,5 @@
+"""`python -m mfpgan`."""
+
+from mfpgan.cli import main
+
+main()

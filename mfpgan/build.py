@@ -1,0 +1,180 @@
+"""Names in a config become objects: the only place that looks into all the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mfpgan import tracking
+from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.config import EvalConfig, TrainConfig
+from mfpgan.data import find_default, open_dataset
+from mfpgan.data.loader import default_workers, training_batches, validation_batches
+from mfpgan.data.subset import hold_out
+from mfpgan.losses.adversarial import ADVERSARIAL
+from mfpgan.losses.segmentation import SEGMENTATION
+from mfpgan.models.discriminator import MFPDiscriminator
+from mfpgan.models.generator import MFPResNetUNet, encoder_state
+from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
+from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.trainer import Plan, Trainer
+from mfpgan.types import Batch, DataSet, InputError
+
+
+class TrainingData(NamedTuple):
+    """What a run reads."""
+
+    train: DataSet
+    validation: DataSet | None
+    objects: list[int]
+    """Indices of the validation objects."""
+    note: str
+    """One line that says what was taken."""
+
+
+def training_data(config: TrainConfig) -> TrainingData:
+    """Open the training and validation data of a config.
+
+    Raises:
+        InputError: either cannot be opened.
+    """
+    spec, note = (config.data, "") if config.data else find_default("train")
+    train: DataSet = open_dataset(
+        spec, images=config.images, split=config.split, ignore_value=config.ignore_value, role="train"
+    )
+    note = note or f"Training data: {train.name}."
+    if config.val_data == "none":
+        return TrainingData(train, None, [], f"{note} No validation.")
+    validation: DataSet
+    if beside := config.val_data or _validation_beside(spec):
+        validation = open_dataset(
+            beside, images=config.images, split=None if config.val_data else "val",
+            ignore_value=config.ignore_value, role="eval",
+        )  # fmt: skip
+    else:
+        train, validation = hold_out(train, config.seed)
+    groups = validation.objects_of_image
+    chosen = np.unique(np.linspace(0, len(groups) - 1, min(config.val_images, len(groups))).round().astype(int))
+    objects = [groups[image][0] for image in chosen]
+    return TrainingData(train, validation, objects, f"{note} Validation: {validation.name}, {len(objects)} objects.")
+
+
+def _validation_beside(spec: str) -> str | None:
+    """The data set's own validation part, where its kind has one."""
+    path = Path(spec)
+    if spec == "sample":
+        return spec
+    if path.suffix == ".json" and "train" in path.name:
+        sibling = path.with_name(path.name.replace("train", "val"))
+        return str(sibling) if sibling.is_file() else None
+    return None
+
+
+def generator_of(config: TrainConfig) -> tuple[MFPResNetUNet, str]:
+    """The generator as a run starts with it, a function of the seed; and what its encoder started from."""
+    state, origin = encoder_state(config.encoder_weights)
+    if state is not None and config.width != 1 and config.encoder_weights == "auto":
+        state, origin = None, "none (pretrained weights fit only --width 1)"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        generator = MFPResNetUNet(config.width)
+    if state is not None:
+        generator.load_encoder(state, f"--encoder-weights {config.encoder_weights}")
+    return generator, origin
+
+
+def adversary_of(config: TrainConfig, device: torch.device) -> AnyAdversary:
+    """The adversary that `adv` names, a function of the seed; building it draws nothing from anybody else's chance."""
+    if config.adv == "off":
+        return NoAdversary()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        discriminator = MFPDiscriminator(config.width)
+    return Adversary(
+        discriminator.to(device, memory_format=torch.channels_last),
+        ADVERSARIAL[config.adv],
+        weight=config.adv_weight, lr=config.d_lr, warmup=config.adv_warmup, bf16=use_bf16(config.precision, device),
+    )  # fmt: skip
+
+
+def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generator: MFPResNetUNet) -> Trainer:
+    """All parts of a run, wired."""
+    device = pick_device(config.device)
+    workers = default_workers() if config.workers is None else config.workers
+
+    def batches(steps: range) -> Iterable[Batch]:
+        return training_batches(
+            data.train, seed=config.seed, size=config.size, batch_size=config.batch_size, steps=steps, workers=workers
+        )
+
+    def validation() -> Iterable[Batch]:
+        if data.validation is None:
+            return ()
+        return validation_batches(data.validation, data.objects, size=config.size, batch_size=config.batch_size)
+
+    return Trainer(
+        config=config,
+        plan=Plan.of(config, len(data.train.objects_of_image)),
+        generator=generator.to(device, memory_format=torch.channels_last),  # 1.1 to 1.6 times faster on CPU
+        adversary=adversary_of(config, device),
+        loss=SEGMENTATION[config.loss],
+        strategy=STRATEGIES[config.clicks],
+        batches=batches,
+        validation=validation,
+        validation_strategy=STRATEGIES["random"],
+        run=run,
+        device=device,
+        bf16=use_bf16(config.precision, device),
+    )
+
+
+def load_generator(folder: Path, device: torch.device) -> tuple[MFPResNetUNet, TrainConfig, int]:
+    """The trained generator of a run folder, its config and the step it was saved at.
+
+    Raises:
+        InputError: the checkpoint is missing, broken, or does not fit its own config.
+    """
+    path = folder / "checkpoints" / "last.pt"
+    parts = load_checkpoint(path)
+    config = config_of(folder)
+    generator = MFPResNetUNet(config.width)
+    try:
+        generator.load_state_dict(parts["generator"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: its weights do not fit {folder / 'config.yaml'} ({str(error).splitlines()[0]}).") from None
+    return generator.to(device, memory_format=torch.channels_last), config, int(parts["step"])
+
+
+def config_of(folder: Path) -> TrainConfig:
+    """The config a run was trained with."""
+    path = folder / "config.yaml"
+    return TrainConfig.from_mapping(TrainConfig.from_yaml(path), str(path))
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`, or a device of torch.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise InputError(f"--device {name}: not usable on this machine ({reason}); use auto or cpu.") from None
+    return device
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether the networks run in bfloat16 autocast: `auto` means on CUDA cards that have it, never on a CPU."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bf16"

@@ -1,0 +1,94 @@
+"""What people see: progress, tables, warnings. All of it on stderr but for results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mfpgan.evaluation.report import Estimate, Report
+    from mfpgan.tracking import RunRecord
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+PLAIN_SECONDS = 10.0
+"""Without a terminal, progress is a line each so many seconds."""
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    stderr.print(escape(text), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """A box that nobody overlooks, on stderr."""
+    stderr.print(Panel(escape(text), title="warning", border_style="bold yellow", style="yellow"))
+
+
+class Watch:
+    """Progress of long work: a bar on a terminal, otherwise a plain line now and then.
+
+    Args:
+        what: the word in front.
+        done: where the work starts, for a resumed run.
+    """
+
+    def __init__(self, what: str, done: int = 0) -> None:
+        self._what = what
+        self._first = done
+        self._start = self._spoken = time.monotonic()
+        self._text = ""
+        self._bar: Progress | None = None
+        if stderr.is_terminal:
+            self._bar = Progress(
+                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
+                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=stderr,
+            )  # fmt: skip
+            self._task = self._bar.add_task(what, total=None, completed=done, text="")
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
+        """So much of so much is done; `metrics` are shown until the next ones come."""
+        if metrics:
+            self._text = "  ".join(f"{_short(name)} {value:.3g}" for name, value in metrics.items() if _short(name))
+        if self._bar:
+            self._bar.update(self._task, completed=done, total=total, text=self._text)
+            return
+        now = time.monotonic()
+        if now - self._spoken >= PLAIN_SECONDS or done == total:
+            self._spoken = now
+            left = (now - self._start) / max(1, done - self._first) * (total - done)
+            say(f"{self._what} {done}/{total}  {self._text}  {_clock(now - self._start)} gone, {_clock(left)} left")
+
+
+SHOWN = {
+    "train/loss": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU",
+    "d/real_accuracy": "D real", "d/fake_accuracy": "D fake",
+}  # fmt: skip
+
+
+def _short(name: str) -> str:
+    return SHOWN.get(name, "")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,76 @@
+"""Every field of a config is an option; read when a command runs, so that `mfpgan --help` stays instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+
+import click
+import yaml
+
+from mfpgan.types import InputError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from mfpgan.config import EvalConfig, TrainConfig
+
+    Config = TypeVar("Config", TrainConfig, EvalConfig)
+
+
+class ConfigCommand(click.Command):
+    """A command whose options are the fields of a config of `mfpgan.config`, besides its own.
+
+    Args:
+        config: name of the class.
+    """
+
+    def __init__(self, *args: Any, config: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.config = config
+        self._own = list(self.params)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if len(self.params) == len(self._own):
+            from mfpgan import config  # pydantic costs a quarter of a second
+
+            fields = getattr(config, self.config).model_fields
+            self.params = [*(_option(name, field) for name, field in fields.items()), *self._own]
+        return super().get_params(ctx)
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    kind = field.annotation
+    optional = type(None) in get_args(kind)
+    if optional:
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    text = (field.description or "").rstrip(".")
+    if not optional:
+        text += f"  [default: {field.default}]"
+    return click.Option(
+        [f"--{name.replace('_', '-')}"],
+        type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind,
+        help=text,
+        expose_value=True,
+    )
+
+
+def resolve(model: type[Config], given: Mapping[str, Any], file: Path | None, settings: tuple[str, ...]) -> Config:
+    """One config from, in rising order: the defaults, a YAML file, `--set key=value`, and the options.
+
+    Raises:
+        InputError: unknown key, value of the wrong type or out of range, unreadable file.
+    """
+    values = model.from_yaml(file) if file else {}
+    origin = str(file) if file else "config"
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {setting}: expected key=value, for example --set lr=0.0005.")
+        try:
+            values[key.strip().replace("-", "_")] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {setting}: the value is not readable; quote it as in YAML.") from None
+    values |= {key: value for key, value in given.items() if value is not None}
+    return model.from_mapping(values, origin)

@@ -1,0 +1,104 @@
+"""Batches by position: what stands at step 1,000 is a function of (seed, 1,000), whoever reads it and in what order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mfpgan.data.transforms import Augmentation, Square, resize_sample
+from mfpgan.types import Batch, DataSet
+
+ORDER_STREAM, OBJECT_STREAM, AUGMENTATION_STREAM = 1, 2, 3
+"""Third entry of a seed: keeps the streams of chance apart."""
+
+
+class Positions(Dataset[tuple[str, Square]]):
+    """The endless sequence of training samples: epoch after epoch, every image once, with one random object of it.
+
+    Args:
+        data: what to read.
+        seed: the run's seed.
+        size: side of the squares, in pixels.
+    """
+
+    def __init__(self, data: DataSet, seed: int, size: int) -> None:
+        self.data = data
+        self.seed = seed
+        self.augment = Augmentation(size)
+        self.images = data.objects_of_image
+        self._order: tuple[int, np.ndarray[tuple[int], np.dtype[np.int64]]] | None = None
+
+    def object_at(self, position: int) -> int:
+        """Index in the data set of the object at this position of the run."""
+        epoch, place = divmod(position, len(self.images))
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch, ORDER_STREAM])
+            self._order = (epoch, rng.permutation(len(self.images)))
+        objects = self.images[int(self._order[1][place])]
+        rng = np.random.default_rng([self.seed, position, OBJECT_STREAM])
+        return int(objects[int(rng.integers(len(objects)))])
+
+    def __getitem__(self, position: int) -> tuple[str, Square]:
+        sample = self.data[self.object_at(position)]
+        return sample.id, self.augment(sample, [self.seed, position, AUGMENTATION_STREAM])
+
+
+def training_batches(
+    data: DataSet, *, seed: int, size: int, batch_size: int, steps: range, workers: int
+) -> Iterator[Batch]:
+    """The batches of the given steps, in order; the number of workers does not change a pixel.
+
+    Args:
+        steps: first step and end; a resumed run starts where it stopped.
+        workers: reading processes; 0 reads in this one.
+    """
+    positions = range(steps.start * batch_size, steps.stop * batch_size)
+    loader = DataLoader(
+        Positions(data, seed, size),
+        batch_size=batch_size,
+        sampler=positions,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_quiet_worker,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # its own: the loader would otherwise draw from the networks' stream
+    )
+    yield from loader
+
+
+def validation_batches(data: DataSet, objects: Sequence[int], *, size: int, batch_size: int) -> Iterator[Batch]:
+    """Whole photos as squares, not augmented, in the order of `objects`."""
+    for start in range(0, len(objects), batch_size):
+        samples = [data[index] for index in objects[start : start + batch_size]]
+        yield collate([(sample.id, resize_sample(sample, size)) for sample in samples])
+
+
+def collate(items: Sequence[tuple[str, Square]]) -> Batch:
+    """(id, square) pairs to a batch on the CPU."""
+    squares = [square for _, square in items]
+    image = torch.from_numpy(np.stack([square.image for square in squares]))
+    # A view: (B, 3, H, W) in channels-last memory, which is how the networks hold it.
+    return Batch(
+        tuple(name for name, _ in items),
+        image.permute(0, 3, 1, 2).float().div_(255),
+        torch.from_numpy(np.stack([square.target for square in squares])).unsqueeze(1).float(),
+        torch.from_numpy(np.stack([square.valid for square in squares])).unsqueeze(1).float(),
+    )
+
+
+def default_workers() -> int:
+    """Loader processes on this machine: on up to 2 cores they would take the network's own, beyond that a core each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if cores <= 2 else min(cores - 1, 8)
+
+
+def _quiet_worker(_: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

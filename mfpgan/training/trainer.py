@@ -1,0 +1,217 @@
+"""The training loop: generator and adversary in turn, one page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mfpgan.clicks.encoding import click_maps
+from mfpgan.config import TrainConfig
+from mfpgan.figures import draw_triplet
+from mfpgan.losses.segmentation import SegmentationLoss
+from mfpgan.metrics import METRICS, confusion
+from mfpgan.session import predict
+from mfpgan.tracking import Run
+from mfpgan.training.adversary import AnyAdversary
+from mfpgan.training.checkpoint import save_checkpoint
+from mfpgan.training.simulate import first_turn
+from mfpgan.types import Batch, Click, ClickStrategy
+
+VALIDATION_SEED = 1_000_003
+"""Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""
+TRIPLETS = 6
+"""Validation objects drawn at each validation."""
+
+
+class NotFiniteError(RuntimeError):
+    """The loss became infinite or NaN; the weights are those before the step."""
+
+
+class StepReport(NamedTuple):
+    """What a step tells the one who watches."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps in all."""
+    metrics: dict[str, float]
+    """Logged at this step; empty at most steps."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a run is and when it does what, in steps."""
+
+    steps: int
+    epochs: int
+    log_every: int
+    eval_every: int
+    save_every: int
+    lr: float
+    lr_step: int
+    lr_gamma: float
+
+    @classmethod
+    def of(cls, config: TrainConfig, images: int) -> Plan:
+        """The plan of a config on a data set of so many images."""
+        steps = config.steps or max(1, -(-config.epochs * images // config.batch_size))
+        eval_every = config.eval_every or max(1, steps // 10)
+        return cls(
+            steps, config.epochs, config.log_every, eval_every, config.save_every or eval_every,
+            config.lr, config.lr_step, config.lr_gamma,
+        )  # fmt: skip
+
+    def lr_at(self, step: int) -> float:
+        """StepLR over the epochs of the run: falls by `lr_gamma` each `lr_step` of `epochs`, stretched over `steps`."""
+        epoch = step * self.epochs // self.steps
+        return self.lr * self.lr_gamma ** (epoch // self.lr_step)
+
+
+class Validation(Protocol):
+    """Batches to validate on, the same at every call."""
+
+    def __call__(self) -> Iterable[Batch]: ...
+
+
+@dataclass
+class Trainer:
+    """Alternates discriminator and generator over the batches of a run.
+
+    Four steps equal two, a checkpoint and two more, to the bit on CPU float32: nothing here keeps a state of chance.
+    """
+
+    config: TrainConfig
+    plan: Plan
+    generator: nn.Module
+    adversary: AnyAdversary
+    loss: SegmentationLoss
+    strategy: ClickStrategy
+    batches: Callable[[range], Iterable[Batch]]
+    """The training batches of a range of steps."""
+    validation: Validation
+    validation_strategy: ClickStrategy
+    run: Run
+    device: torch.device
+    bf16: bool
+    step: int = 0
+    stop_requested: bool = False
+    """Set from outside (a signal): the loop ends after the present step, with a checkpoint."""
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=self.plan.lr, fused=True)
+
+    def train(self, watch: Callable[[StepReport], None]) -> None:
+        """Run from the present step to the end of the plan, or until a stop is requested.
+
+        Raises:
+            NotFiniteError: the loss left the numbers; the checkpoint of the last good step is written first.
+        """
+        log_started, log_step = time.perf_counter(), self.step
+        for batch in self.batches(range(self.step, self.plan.steps)):
+            stats = self.train_step(batch)
+            self.step += 1
+            last = self.step == self.plan.steps or self.stop_requested
+
+            metrics: dict[str, float] = {}
+            if last or self.step % self.plan.log_every == 0:
+                metrics = {name: float(value) for name, value in stats.items()}
+                seconds = time.perf_counter() - log_started
+                metrics["train/samples_per_second"] = (self.step - log_step) * self.config.batch_size / seconds
+            if last or self.step % self.plan.eval_every == 0:
+                metrics |= self.validate()
+            if metrics:
+                self.run.log(metrics, self.step)
+                log_started, log_step = time.perf_counter(), self.step
+            if last or self.step % self.plan.save_every == 0:
+                self.save()
+            watch(StepReport(self.step, self.plan.steps, metrics))
+            if last:
+                break
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One update of the discriminator and one of the generator."""
+        self.generator.train()  # validation leaves it in eval mode
+        lr = self.plan.lr_at(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        clicks = first_turn(
+            batch, self.strategy, seed=self.config.seed, position=self.step * self.config.batch_size
+        )
+        maps = click_maps(clicks, *batch.image.shape[-2:]).to(self.device, non_blocking=True)
+        batch = batch.to(self.device)
+
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.generator(batch.image, maps)
+        prob = logits.float().sigmoid()
+        stats = self.adversary.update(batch, maps, prob.detach(), self.step)
+
+        segmentation = self.loss(logits, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        penalty = self.adversary.penalty(batch, maps, prob, self.step)
+        loss = segmentation + penalty
+        if not torch.isfinite(loss):
+            raise NotFiniteError(
+                f"the loss became {float(loss)} at step {self.step + 1} (segmentation {float(segmentation):.4g}, "
+                f"adversarial {float(penalty):.4g}); lower --lr (now {lr:g}) or --adv-weight, or use --precision fp32."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return {
+            "train/loss": loss.detach(),
+            "train/seg": segmentation.detach(),
+            "train/adv": penalty.detach(),
+            "train/lr": torch.tensor(lr),
+            **stats,
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Mean IoU and Dice over the validation objects, whole photos as squares; draws the first few."""
+        scores: dict[str, list[float]] = {"iou": [], "dice": []}
+        position = 0
+        for batch in self.validation():
+            clicks = first_turn(batch, self.validation_strategy, seed=VALIDATION_SEED, position=position)
+            batch = batch.to(self.device)
+            masks = predict(self.generator, batch.image, clicks, "bf16" if self.bf16 else "fp32").cpu().numpy() > 0.5
+            truths, valid = batch.target.cpu().numpy() > 0.5, batch.valid.cpu().numpy() > 0.5
+            for index in range(len(batch.ids)):
+                counts = confusion(masks[index, 0], truths[index, 0], ~valid[index, 0])
+                for name, values in scores.items():
+                    values.append(METRICS[name](counts))
+                if position + index < TRIPLETS:
+                    self._draw(position + index, batch.image[index], clicks[index], truths[index, 0], masks[index, 0])
+            position += len(batch.ids)
+        return {f"val/{name}": float(np.mean(values)) for name, values in scores.items() if values}
+
+    def _draw(
+        self, number: int, image: Tensor, clicks: Sequence[Click], target: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]
+    ) -> None:
+        photo = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+        self.run.image(f"val_triplet_{number}", draw_triplet(photo, clicks, target, mask), self.step)
+
+    def save(self) -> None:
+        """Write the checkpoint of the present step."""
+        path = self.run.folder / "checkpoints" / "last.pt"
+        save_checkpoint(path, {"config": self.config.to_yaml(), **self.state_dict()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training needs to go on; tensors and plain types."""
+        return {
+            "step": self.step,
+            "generator": self.generator.state_dict(),
+            "adversary": self.adversary.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self.step = state["step"]
+        self.generator.load_state_dict(state["generator"])
+        self.adversary.load_state_dict(state["adversary"])
+        self.optimizer.load_state_dict(state["optimizer"])
