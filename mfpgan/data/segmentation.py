@@ -1,0 +1,137 @@
+"""COCO segmentations (polygons, RLE): checked, then drawn.
+
+pycocotools returns uninitialised memory for run lengths that fall short, and an empty mask for polygons with NaN, both
+without a word. So nothing reaches it unchecked.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mfpgan.types import BoolMask
+
+_SMALL_PX = 256
+_BYTES_TO_NUMBERS = 48
+
+
+def segmentation_problem(segmentation: object, height: int, width: int) -> str | None:
+    """Why `segmentation` cannot be drawn into a (height, width) image, or None if it can.
+
+    Only arithmetic; a mask is drawn, as run lengths, only where a polygon is so small or thin that it may hit no pixel.
+    What passes draws at least one pixel, except a polygon made for mischief (say, traced twice, which cancels out).
+    """
+    if isinstance(segmentation, list):
+        return _polygons_problem(segmentation, height, width)
+    if isinstance(segmentation, dict):
+        counts = _checked_counts(segmentation, height, width)
+        if isinstance(counts, str):
+            return counts
+        return None if sum(counts[1::2]) else "the run lengths mark no pixel"
+    return f"a segmentation is a list of polygons or an RLE object, got {type(segmentation).__name__}"
+
+
+def draw(segmentation: Any, height: int, width: int) -> BoolMask:
+    """(height, width) bool of a segmentation in which `segmentation_problem` found nothing; parts are united."""
+    if isinstance(segmentation, list):
+        parts = coco_mask.frPyObjects([[float(value) for value in part] for part in segmentation], height, width)
+        return np.asarray(coco_mask.decode(coco_mask.merge(parts)), dtype=np.bool_)
+    counts = _checked_counts(segmentation, height, width)
+    if isinstance(counts, str):
+        raise ValueError(counts)
+    column_major = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return np.ascontiguousarray(column_major.reshape(width, height).T)
+
+
+def _polygons_problem(parts: list[Any], height: int, width: int) -> str | None:
+    bounding_px, area_px = 0.0, 0.0
+    for part in parts:
+        problem = _outline_problem(part)
+        if problem is not None:
+            return problem
+        xs, ys = part[::2], part[1::2]
+        left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+        # The drawing walks along the outline, so an outline of a billion pixels would take memory without end.
+        if left < -width or right > 2 * width or top < -height or bottom > 2 * height:
+            return (
+                f"a polygon reaches far outside the {width}x{height} image (x {left} to {right}, y {top} to {bottom})"
+            )
+        clipped = max(0.0, min(right, width) - max(left, 0)) * max(0.0, min(bottom, height) - max(top, 0))
+        bounding_px += clipped
+        area_px += min(clipped, _shoelace_px(xs, ys))
+    if bounding_px < 1:
+        return "the polygon covers no pixel of the image" if parts else "the segmentation is empty"
+    if (bounding_px < _SMALL_PX or area_px < bounding_px / 4) and not _hits_a_pixel(parts, height, width):
+        return "the polygon is so thin that it covers no pixel"
+    return None
+
+
+def _outline_problem(part: object) -> str | None:
+    if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
+        found = f"{len(part)} values" if isinstance(part, list) else type(part).__name__
+        return f"a polygon is an even number of at least six coordinates, got {found}"
+    if not {*map(type, part)} <= {int, float}:
+        return "a polygon consists of numbers, got something else among them"
+    return None if _all_finite(part) else "a polygon has a coordinate that is not finite"
+
+
+def _all_finite(values: list[int | float]) -> bool:
+    try:
+        return all(map(math.isfinite, values))
+    except OverflowError:  # an int of hundreds of digits
+        return False
+
+
+def _shoelace_px(xs: list[float], ys: list[float]) -> float:
+    """Area of a simple polygon."""
+    points = list(zip(xs, ys, strict=True))
+    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))) / 2
+
+
+def _hits_a_pixel(parts: list[Any], height: int, width: int) -> bool:
+    drawn = coco_mask.frPyObjects([[float(value) for value in part] for part in parts], height, width)
+    return bool(np.sum(coco_mask.area(drawn)) > 0)
+
+
+def _checked_counts(segmentation: dict[str, Any], height: int, width: int) -> list[int] | str:
+    """Run lengths, background first, that fill the image exactly; or what is wrong with them."""
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if size != [height, width]:
+        return f"the RLE size is {str(size)[:40]}, expected [{height}, {width}] as the image says"
+    if isinstance(counts, str):
+        decoded = _decode(counts, height * width)
+        if isinstance(decoded, str):
+            return decoded
+        counts = decoded
+    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count <= height * width for count in counts):
+        return "RLE counts are a text or a list of integers from 0 to the number of pixels"
+    if sum(counts) != height * width:
+        return f"the RLE counts add up to {sum(counts)}, expected {height * width} ({height}x{width} pixels)"
+    return counts
+
+
+def _decode(text: str, pixels: int) -> list[int] | str:
+    """Run lengths of COCO's compressed text: 5 bits a character, from the third on as difference to the last but one."""
+    counts: list[int] = []
+    value, shift = 0, 0
+    for character in text:
+        bits = ord(character) - _BYTES_TO_NUMBERS
+        if not 0 <= bits < 64 or shift > 30:
+            return "the RLE text holds a character or number that COCO's coding does not know"
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        if len(counts) > 2:
+            value += counts[-2]
+        if not 0 <= value <= pixels:
+            return f"the RLE text holds a run of {value} pixels, expected 0 to {pixels}"
+        counts.append(value)
+        value, shift = 0, 0
+    return "the RLE text breaks off inside a number" if shift else counts
