@@ -1,0 +1,55 @@
+"""MLflow's own web page on the store of the runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+from mfpgan.tracking.mlflow_store import artifact_folder, is_server, shown_uri, store_exists, store_uri
+from mfpgan.types import InputError
+
+
+def ui_command(host: str = "127.0.0.1", port: int = 5000) -> tuple[list[str], dict[str, str]]:
+    """The command that serves the page, and its whole environment: one worker, no job queue, no telemetry.
+
+    Raises:
+        InputError: there is no store yet, or it is a server that has its own page.
+    """
+    uri = store_uri()
+    if is_server(uri):
+        raise InputError(f"the runs are on the server {shown_uri(uri)}; open that address in a browser.")
+    if not store_exists(uri):
+        raise InputError(
+            f"no MLflow store at {shown_uri(uri)} yet; train first (`mfpgan train`), or go to the folder of the runs."
+        )
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    artifacts = artifact_folder(uri)
+    if artifacts:
+        command += ["--artifacts-destination", str(artifacts)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def open_ui(host: str = "127.0.0.1", port: int = 5000) -> int:
+    """Serve the page until Ctrl-C; the server's exit code, 0 after Ctrl-C.
+
+    Raises:
+        InputError: as for ui_command, or the port is taken.
+    """
+    command, environment = ui_command(host, port)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page closed a moment ago does not count
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(f"{host}:{port} cannot be used ({error.strerror}); choose another --port.") from None
+    server = subprocess.Popen(command, env=environment)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.terminate()
+        server.wait()
