@@ -1,0 +1,107 @@
+"""Depths and ties against a reading of the definition that knows no distance transform."""
+
+import numpy as np
+import pytest
+
+from mfpgan.clicks.error_regions import deepest, errors
+from mfpgan.types import Click
+
+
+def brute_deepest(mask, clicks=()):
+    """The definition: for each pixel, the squared distance to the nearest pixel that is outside the mask or picture."""
+    height, width = mask.shape
+    outside = [
+        (y, x)
+        for y in range(-1, height + 1)
+        for x in range(-1, width + 1)
+        if not (0 <= y < height and 0 <= x < width and mask[y, x])
+    ]
+    outside = np.array(outside)
+    clicked = {(click.y, click.x) for click in clicks}
+    best = (0, 0, 0)
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x] and (y, x) not in clicked:
+                depth = int(((outside - (y, x)) ** 2).sum(1).min())
+                if depth > best[0]:
+                    best = (depth, y, x)
+    return best
+
+
+def random_mask(rng):
+    """Noise, blocks, frames and full pictures of odd sizes: many ties, many touches of the edge."""
+    height, width = (int(side) for side in rng.integers(1, 24, 2))
+    kind = rng.integers(4)
+    if kind == 0:
+        return rng.random((height, width)) < rng.choice([0.05, 0.5, 0.95, 1.0])
+    mask = np.zeros((height, width), bool)
+    for _ in range(int(rng.integers(1, 5))):
+        y, x = int(rng.integers(height)), int(rng.integers(width))
+        mask[y : y + int(rng.integers(1, 12)), x : x + int(rng.integers(1, 12))] ^= True
+    return ~mask if kind == 1 else mask
+
+
+def random_clicks(rng, mask, count=6):
+    height, width = mask.shape
+    return [Click(int(rng.integers(height)), int(rng.integers(width)), bool(rng.integers(2))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_deepest_equals_the_definition(seed):
+    rng = np.random.default_rng(seed)
+    mask = random_mask(rng)
+    assert deepest(mask) == brute_deepest(mask)
+    clicks = random_clicks(rng, mask)
+    assert deepest(mask, clicks) == brute_deepest(mask, clicks)
+
+
+def test_the_picture_edge_is_a_border():
+    assert deepest(np.ones((7, 9), bool)) == (16, 3, 3)
+
+
+def test_ties_go_to_the_first_in_reading_order():
+    mask = np.zeros((20, 20), bool)
+    mask[10:15, 1:6] = mask[10:15, 12:17] = mask[2:7, 8:13] = True
+    assert deepest(mask) == (9, 4, 10)
+
+
+def test_clicked_pixels_are_taken_out_after_the_transform():
+    mask = np.zeros((9, 9), bool)
+    mask[1:8, 1:8] = True
+    assert deepest(mask) == (16, 4, 4)
+    # Had the click made a hole, the deepest pixel would now lie in a corner at depth 4.
+    assert deepest(mask, [Click(4, 4, True)]) == (9, 3, 3)
+
+
+def test_nothing_to_choose():
+    one = np.zeros((5, 5), bool)
+    assert deepest(one) == (0, 0, 0)
+    one[0, 4] = True
+    assert deepest(one) == (1, 0, 4)
+    assert deepest(one, [Click(0, 4, False)]) == (0, 0, 0)
+
+
+def test_true_ties_survive_the_rounding_of_a_large_transform():
+    """Two equal discs: float noise must not decide between them."""
+    y, x = np.ogrid[:300, :700]
+    mask = ((y - 150) ** 2 + (x - 550) ** 2 <= 121**2) | ((y - 149) ** 2 + (x - 150) ** 2 <= 121**2)
+    depth, top, left = deepest(mask)
+    assert (depth, top, left) == (deepest(mask[:, :350])[0], 149, 150)
+
+
+def test_a_view_of_a_larger_picture_is_read_like_a_copy():
+    rng = np.random.default_rng(0)
+    large = rng.random((40, 40)) < 0.8
+    assert deepest(large[3:30:2, 5:25]) == deepest(large[3:30:2, 5:25].copy())
+
+
+def test_errors_outside_the_ignore_band():
+    target = np.array([[1, 1, 0, 0, 0]], bool)
+    prediction = np.array([[0, 1, 1, 1, 0]], bool)
+    ignore = np.array([[0, 0, 0, 1, 1]], bool)
+    missed, extra = errors(target, prediction, ignore)
+    assert missed.tolist() == [[True, False, False, False, False]]
+    assert extra.tolist() == [[False, False, True, False, False]]
+    missed, extra = errors(target, None)
+    assert missed.tolist() == target.tolist()
+    assert not extra.any()

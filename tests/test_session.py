@@ -1,0 +1,135 @@
+"""The session with stand-in networks whose answers a reader can compute."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mfpgan.session import ClickSession, predict
+from mfpgan.types import Click
+
+RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+class Paint(nn.Module):
+    """Logit 4 on positive disks, -4 elsewhere; remembers what it was called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.calls = []
+
+    def forward(self, image, maps):
+        self.calls.append((image, maps))
+        return self.drop(8 * maps[:, :1] - 8 * maps[:, 1:] - 4)
+
+
+class Multiply(nn.Module):
+    """Answers in the autocast dtype."""
+
+    def forward(self, image, maps):
+        logits = torch.einsum("bchw,oc->bohw", image, torch.ones(1, 3))
+        assert logits.dtype == (torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
+        return logits
+
+
+@pytest.fixture
+def session():
+    session = ClickSession(Paint().train())
+    session.set_image(RGB)
+    return session
+
+
+def test_click_answers_at_image_size(session):
+    prob = session.click(10, 12, True)
+    assert prob.shape == (20, 30)
+    assert prob.dtype == np.float32
+    assert session.mask.sum() == 81
+    assert session.mask.dtype == np.bool_
+    np.testing.assert_array_equal(session.mask, prob > 0.5)
+    assert session.clicks == (Click(10, 12, True),)
+
+
+def test_no_mask_before_the_first_click(session):
+    assert session.mask.shape == (20, 30)
+    assert not session.mask.any()
+    assert session.clicks == ()
+
+
+def test_the_network_sees_eval_mode_and_pixels_in_unit_range(session):
+    session.click(3, 4, True)
+    session.click(5, 6, False)
+    image, maps = session.generator.calls[-1]
+    assert not session.generator.training
+    assert image.shape == (1, 3, 20, 30)
+    np.testing.assert_array_equal(image[0].permute(1, 2, 0).numpy(), RGB.astype(np.float32) / 255)
+    assert maps[0, 0, 3, 4] == maps[0, 1, 5, 6] == 1
+
+
+def test_undo_and_reset_return_to_what_was(session):
+    session.reset()
+    first = session.click(10, 12, True)
+    session.click(10, 20, False)
+    np.testing.assert_array_equal(session.undo(), first)
+    assert session.clicks == (Click(10, 12, True),)
+    assert session.mask.sum() == 81
+    assert not session.undo().any()
+    assert not session.undo().any()  # nothing to undo is no error
+    session.click(1, 1, True)
+    session.reset()
+    assert session.clicks == ()
+    assert not session.mask.any()
+
+
+def test_a_new_image_starts_without_clicks(session):
+    session.click(10, 12, True)
+    session.set_image(RGB[:9, :8])
+    assert session.clicks == ()
+    assert session.mask.shape == (9, 8)
+
+
+def test_a_wrong_click_leaves_no_trace(session):
+    session.click(10, 12, True)
+    with pytest.raises(ValueError, match="y=20, x=0 lies outside the image of height 20 and width 30"):
+        session.click(20, 0, True)
+    assert session.clicks == (Click(10, 12, True),)
+    assert session.mask.sum() == 81
+
+
+@pytest.mark.parametrize("bad", [RGB[:, :, 0], RGB.astype(np.float32), RGB[:, :, :2], RGB[:0]])
+def test_wrong_images_are_refused(session, bad):
+    with pytest.raises(ValueError, match="image must be"):
+        session.set_image(bad)
+
+
+def test_an_image_comes_first():
+    session = ClickSession(Paint())
+    for action in (lambda: session.click(0, 0, True), session.undo, lambda: session.mask):
+        with pytest.raises(ValueError, match="no image is set"):
+            action()
+
+
+def test_precision():
+    image = torch.rand(2, 3, 6, 7)
+    full, half = (predict(Multiply(), image, [[], []], precision) for precision in ("fp32", "bf16"))
+    assert full.dtype == half.dtype == torch.float32
+    torch.testing.assert_close(full, image.sum(1, keepdim=True).sigmoid())
+    torch.testing.assert_close(full, half, atol=0.01, rtol=0)
+    for make in (lambda: ClickSession(Paint(), precision="fp16"), lambda: predict(Paint(), image, [[], []], "auto")):
+        with pytest.raises(ValueError, match="precision must be fp32 or bf16"):
+            make()
+
+
+def test_predict_gives_each_image_its_own_clicks():
+    prob = predict(Paint(), torch.zeros(2, 3, 20, 20), [[Click(9, 9, True)], []])
+    assert prob.shape == (2, 1, 20, 20)
+    assert (prob > 0.5).sum(dim=(1, 2, 3)).tolist() == [81, 0]
+
+
+def test_forward_seconds_count_the_network(session):
+    assert session.forward_seconds == 0
+    session.click(1, 2, True)
+    once = session.forward_seconds
+    assert once > 0
+    session.click(3, 4, True)
+    assert session.forward_seconds > once
