@@ -59,7 +59,7 @@ class Bsds500DataSet:
         self.root = found
         self.split = split
         self.name = f"bsds500 {split}"
-        self.truths = _truth_files(found, split)
+        self.truths = truth_files(found, split)
         self._photo = LastPhoto()
         self._digest = _digest(self.truths)
         key = f"bsds500-{split}-{self._digest}"
@@ -164,7 +164,8 @@ def write_png(root: Path, out: Path, split: str = "test", progress: Progress | N
     return len(data.objects_of_image), len(data)
 
 
-def _truth_files(root: Path, split: str) -> list[Path]:
+def truth_files(root: Path, split: str) -> list[Path]:
+    """The .mat files of a split in name order; InputError if there are none."""
     files = sorted((root / "groundTruth" / split).glob("*.mat"))
     if not files:
         there = ", ".join(sorted(folder.name for folder in (root / "groundTruth").iterdir() if folder.is_dir()))

@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from mfpgan.data import DATASETS, Progress, Request, recognise, sample_json
-from mfpgan.data.bsds500 import Bsds500DataSet
+from mfpgan.data.bsds500 import find_bsds500, read_segmentations, truth_files
 from mfpgan.data.folder import FolderImage, find_folders, pair_up
 from mfpgan.data.lvis import LvisDataSet
-from mfpgan.data.photos import PHOTO_SUFFIXES, read_mask, read_photo
+from mfpgan.data.photos import LastPhoto, read_mask, read_photo
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import draw
 from mfpgan.types import InputError
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_MANY_VALUES = 200
-_SPECKS = 0.5
 
 
 @dataclass(slots=True)
@@ -77,6 +75,8 @@ def check_dataset(
 ) -> CheckReport:
     """Read every photo and every annotation of what `spec` names, as for `open_dataset`.
 
+    Without a split the one for training is checked.
+
     Args:
         progress: called with (images done, images in all).
 
@@ -96,6 +96,8 @@ def check_dataset(
             _check_lvis(
                 LvisDataSet(path, None if images is None else Path(images).expanduser(), strict=False), report, progress
             )
+        elif kind == "bsds500":
+            _check_bsds500(request, report, progress)
         else:
             _check_by_reading(request, report, progress)
     except InputError as error:
@@ -135,27 +137,42 @@ def _check_photo(data: LvisDataSet, number: int, report: CheckReport) -> None:
         report.note(path, f"image {image.id}", sentence)
 
 
+def _check_bsds500(request: Request, report: CheckReport, progress: Progress | None) -> None:
+    """Every .mat and every photo by itself, then the objects if all of them can be read."""
+    root, split = find_bsds500(request.path), request.split or "train"
+    truths = truth_files(root or request.path, split)
+    photo_folder = truths[0].parent.parent.parent / "images" / split
+    report.name, report.images = f"bsds500 {split}", len(truths)
+    for path in truths:
+        photo = photo_folder / f"{path.stem}.jpg"
+        try:
+            size = read_segmentations(path)[0].shape
+            LastPhoto().read(photo, (size[0], size[1]), path.name)
+        except InputError as error:
+            report.note(photo if str(photo) in str(error) else path, "", error)
+    names = {path.stem for path in truths}
+    for photo in sorted(photo_folder.glob("*.jpg")):
+        if photo.stem not in names:
+            report.note(photo, "", "no ground truth of that name; it is left out.", stops=False)
+    if not any(problem.unusable for problem in report.problems):
+        _check_by_reading(Request(request.spec, split=split), report, progress)
+
+
 def _check_by_reading(request: Request, report: CheckReport, progress: Progress | None) -> None:
-    """BSDS500 and whatever needs no look of its own: read all samples."""
+    """Whatever needs no look of its own: read all samples."""
     data = DATASETS[report.kind].open(request)
     report.name, groups = data.name, data.objects_of_image
-    report.images = len(groups)
+    report.images = max(report.images, len(groups))
     for done, objects in enumerate(groups, start=1):
         for index in objects:
             try:
                 sample = data[index]
             except InputError as error:
                 report.note(request.spec, "", error)
-                break
+                continue
             report.add_object(int(sample.target.sum()), sample.target.size)
         if progress is not None:
             progress(done, len(groups))
-    if isinstance(data, Bsds500DataSet):
-        report.images = len(data.truths)
-        truths = {path.stem for path in data.truths}
-        for photo in sorted((data.root / "images" / data.split).iterdir()):
-            if photo.suffix.lower() in PHOTO_SUFFIXES and photo.stem not in truths:
-                report.note(photo, "", "no ground truth of that name; it is left out.", stops=False)
 
 
 def _check_folder(request: Request, report: CheckReport, progress: Progress | None) -> None:
@@ -203,8 +220,9 @@ def _doubts(counts: np.ndarray[tuple[int], np.dtype[np.int64]], values: list[int
         doubts.append("no background in it (no pixel of value 0); is the mask inverted?")
     if len(values) > 1 and values[-1] == 255 and values[-2] < 128:
         doubts.append("255 beside small values is mostly a band to ignore; if so, say --ignore-value 255.")
-    specks = sum(1 for value in values if counts[value] < 0.001 * counts.sum())
-    if len(values) >= _MANY_VALUES or (len(values) > 8 and specks > _SPECKS * len(values)):
+    # A 0/255 mask that went through JPEG: both ends of the scale, and a few pixels each of many values between.
+    specks = sum(1 for value in values if counts[value] < max(8, 0.005 * counts.sum()))
+    if len(values) > 8 and values[-1] >= 250 and specks > len(values) / 2:
         doubts.append(
             f"{len(values)} values, most of them on few pixels: saved as JPEG or smoothly resized on its way?"
         )

@@ -77,7 +77,8 @@ def cache_folder() -> Path:
 def load_masks(key: str, images: int) -> PackedMasks | None:
     """The masks kept as `key`, or None if there is no sound file of `images` images."""
     try:
-        with np.load(cache_folder() / f"{key}.npz", allow_pickle=False) as content:
+        # Opened here, because NumPy forgets to close a file that turns out to be broken.
+        with (cache_folder() / f"{key}.npz").open("rb") as file, np.load(file, allow_pickle=False) as content:
             masks = PackedMasks.of(content["shapes"], content["bits"])
         return masks if len(masks.shapes) == images else None
     except Exception:  # a broken cache may raise anything (zip, zlib, NumPy), and is simply built again

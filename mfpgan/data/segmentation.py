@@ -11,12 +11,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from mfpgan.types import BoolMask
 
 _SMALL_PX = 256
-_BYTES_TO_NUMBERS = 48
+_CHARACTER_OF_ZERO = 48
+_MOST_CHARACTERS = 7
 
 
 def segmentation_problem(segmentation: object, height: int, width: int) -> str | None:
@@ -31,7 +33,7 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
         counts = _checked_counts(segmentation, height, width)
         if isinstance(counts, str):
             return counts
-        return None if sum(counts[1::2]) else "the run lengths mark no pixel"
+        return None if counts[1::2].sum() else "the run lengths mark no pixel"
     return f"a segmentation is a list of polygons or an RLE object, got {type(segmentation).__name__}"
 
 
@@ -39,8 +41,11 @@ def draw(segmentation: Any, height: int, width: int) -> BoolMask:
     """(height, width) bool of a segmentation in which `segmentation_problem` found nothing; parts are united."""
     if isinstance(segmentation, list):
         parts = coco_mask.frPyObjects([[float(value) for value in part] for part in segmentation], height, width)
-        return np.asarray(coco_mask.decode(coco_mask.merge(parts)), dtype=np.bool_)
-    counts = _checked_counts(segmentation, height, width)
+        united = coco_mask.merge(parts)
+        # Not coco_mask.decode: under NumPy 2 it warns of its own end at every call.
+        counts = _decode(united["counts"], height * width)
+    else:
+        counts = _checked_counts(segmentation, height, width)
     if isinstance(counts, str):
         raise ValueError(counts)
     column_major = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
@@ -97,41 +102,43 @@ def _hits_a_pixel(parts: list[Any], height: int, width: int) -> bool:
     return bool(np.sum(coco_mask.area(drawn)) > 0)
 
 
-def _checked_counts(segmentation: dict[str, Any], height: int, width: int) -> list[int] | str:
+def _checked_counts(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.int64] | str:
     """Run lengths, background first, that fill the image exactly; or what is wrong with them."""
     size, counts = segmentation.get("size"), segmentation.get("counts")
+    pixels = height * width
     if size != [height, width]:
         return f"the RLE size is {str(size)[:40]}, expected [{height}, {width}] as the image says"
     if isinstance(counts, str):
-        decoded = _decode(counts, height * width)
-        if isinstance(decoded, str):
-            return decoded
-        counts = decoded
-    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count <= height * width for count in counts):
+        numbers = _decode(counts.encode("utf-8", "replace"), pixels)
+        if isinstance(numbers, str):
+            return numbers
+    elif isinstance(counts, list) and all(type(count) is int and 0 <= count <= pixels for count in counts):
+        numbers = np.array(counts, np.int64)
+    else:
         return "RLE counts are a text or a list of integers from 0 to the number of pixels"
-    if sum(counts) != height * width:
-        return f"the RLE counts add up to {sum(counts)}, expected {height * width} ({height}x{width} pixels)"
-    return counts
+    if numbers.sum() != pixels:
+        return f"the RLE counts add up to {numbers.sum()}, expected {pixels} ({height}x{width} pixels)"
+    return numbers
 
 
-def _decode(text: str, pixels: int) -> list[int] | str:
-    """Run lengths of COCO's compressed text: 5 bits a character, from the third on as difference to the last but one."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        bits = ord(character) - _BYTES_TO_NUMBERS
-        if not 0 <= bits < 64 or shift > 30:
-            return "the RLE text holds a character or number that COCO's coding does not know"
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if bits & 0x20:
-            continue
-        if bits & 0x10:
-            value -= 1 << shift
-        if len(counts) > 2:
-            value += counts[-2]
-        if not 0 <= value <= pixels:
-            return f"the RLE text holds a run of {value} pixels, expected 0 to {pixels}"
-        counts.append(value)
-        value, shift = 0, 0
-    return "the RLE text breaks off inside a number" if shift else counts
+def _decode(text: bytes, pixels: int) -> NDArray[np.int64] | str:
+    """Run lengths of COCO's compressed text: 5 bits a character, from the fourth on as difference to the last but one."""
+    bits = np.frombuffer(text, np.uint8).astype(np.int64) - _CHARACTER_OF_ZERO
+    if bits.size == 0 or bits.min() < 0 or bits.max() > 63:
+        return "the RLE text is empty or holds characters that COCO's coding does not know"
+    last = bits & 0x20 == 0
+    if not last[-1]:
+        return "the RLE text breaks off inside a number"
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _MOST_CHARACTERS:
+        return "the RLE text holds a number too large for any image"
+    places = np.arange(bits.size) - np.repeat(starts, lengths)
+    values = np.add.reduceat((bits & 0x1F) << (5 * places), starts)
+    values -= np.where(bits[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    for first in (1, 2):
+        values[first::2] = np.cumsum(values[first::2])
+    if values.min() < 0 or values.max() > pixels:
+        return f"the RLE text holds a run that is not from 0 to {pixels} pixels"
+    return values
