@@ -1,0 +1,1 @@
+"""The two protocols, single and interactive, and the report that both write."""

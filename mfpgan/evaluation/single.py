@@ -1,0 +1,149 @@
+"""Protocol `single`, the seed's: two random clicks on the principal object of each image, one answer at 256 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.evaluation.references import REFERENCES
+from mfpgan.evaluation.report import MODEL, Estimate, SingleResult, SingleRow, SingleScore
+from mfpgan.metrics import METRICS, Confusion, bootstrap_interval, confusion
+from mfpgan.session import THRESHOLD, predict
+from mfpgan.types import BoolMask, Click, DataSet, Image, Sample
+
+SIZE_PX = 256
+BATCH_SIZE = 4
+FIRST_IMAGES = 20
+"""The seed's numbers are those of the first five batches of four."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleCase:
+    """One object as the protocol shows it to every model: resized, with its two clicks."""
+
+    id: str
+    number: int
+    """Number of the image in the data set's order."""
+    image: Image
+    """(256, 256, 3) uint8, RGB."""
+    target: BoolMask
+    ignore: BoolMask | None
+    clicks: tuple[Click, ...]
+
+
+def single_case(data: DataSet, number: int, seed: int = 0) -> SingleCase:
+    """The principal object of image `number`, resized, with clicks that depend on (seed, number) alone."""
+    sample = resize(data[data.objects_of_image[number][0]], SIZE_PX)
+    rng = np.random.default_rng([seed, number])
+    clicks = STRATEGIES["random"](sample.target, None, (), rng, sample.ignore)
+    return SingleCase(sample.id, number, sample.image, sample.target, sample.ignore, clicks)
+
+
+def resize(sample: Sample, size: int) -> Sample:
+    """A sample stretched to a square.
+
+    The masks are resampled by area and cut at one half, which keeps edges in place where "nearest" shifts them. A
+    target that would vanish keeps the pixel of which it covers the most; the ignore band never covers the target.
+
+    Args:
+        sample: any size.
+        size: new side in pixels.
+    """
+    shrinking = min(sample.target.shape) >= size
+    image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    share = _area(sample.target, size)
+    target = share >= 0.5
+    if not target.any():
+        target.flat[int(np.argmax(share))] = True
+    ignore = None if sample.ignore is None else (_area(sample.ignore, size) >= 0.5) & ~target
+    return Sample(sample.id, image, target, ignore)
+
+
+def evaluate_single(
+    generator: nn.Module,
+    data: DataSet,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    seed: int = 0,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SingleResult:
+    """Score a generator, and the references on the same clicks.
+
+    Args:
+        generator: as in `mfpgan.session.predict`; left on `device` in eval mode.
+        data: the first object of each image counts.
+        device, precision: where and how the network runs.
+        seed: of the clicks and of the bootstrap.
+        limit: only the first so many images.
+        progress: called as progress(images done, images in all) after every batch.
+
+    Raises:
+        ValueError: there is no object to score.
+    """
+    generator.to(device)
+    total, rows = len(data.objects_of_image[:limit]), []
+    if not total:
+        raise ValueError(f"{data.name}: no object to evaluate")
+    for start in range(0, total, BATCH_SIZE):
+        cases = [single_case(data, number, seed) for number in range(start, min(start + BATCH_SIZE, total))]
+        masks = _answers(generator, cases, device, precision)
+        rows += [_row(case, mask) for case, mask in zip(cases, masks, strict=True)]
+        if progress:
+            progress(len(rows), total)
+    parts = {f"single{FIRST_IMAGES}": rows[:FIRST_IMAGES]} if total >= FIRST_IMAGES else {}
+    parts["single"] = rows
+    scores = {
+        part: {name: _score(part_rows, name, seed) for name in rows[0].confusion} for part, part_rows in parts.items()
+    }
+    return SingleResult(SIZE_PX, seed, scores, tuple(rows))
+
+
+def answer(generator: nn.Module, case: SingleCase, precision: str = "fp32") -> BoolMask:
+    """The generator's mask for one case, (256, 256) bool; it runs on the device where its parameters are."""
+    parameter = next(generator.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    return _answers(generator, [case], device, precision)[0]
+
+
+def _area(mask: BoolMask, size: int) -> NDArray[np.float32]:
+    """(size, size) float32, the share of each new pixel that the mask covers."""
+    share: NDArray[np.float32] = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    return share
+
+
+def _answers(
+    generator: nn.Module, cases: Sequence[SingleCase], device: torch.device | str, precision: str
+) -> list[BoolMask]:
+    """Masks of one batch, (256, 256) bool each."""
+    pixels = np.stack([case.image for case in cases]).transpose(0, 3, 1, 2)
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    prob = predict(generator, image, [case.clicks for case in cases], precision)
+    return list(prob[:, 0].cpu().numpy() > THRESHOLD)
+
+
+def _row(case: SingleCase, mask: BoolMask) -> SingleRow:
+    masks = {MODEL: mask} | {name: reference(case.image, case.clicks) for name, reference in REFERENCES.items()}
+    counts = {name: confusion(answer, case.target, case.ignore) for name, answer in masks.items()}
+    return SingleRow(case.id, case.number, case.clicks, counts)
+
+
+def _score(rows: Sequence[SingleRow], name: str, seed: int) -> SingleScore:
+    """Pooled pixels and mean over images of one model or reference."""
+    pooled = reduce(add, (row.confusion[name] for row in rows), Confusion(0, 0, 0, 0))
+    groups = [row.image for row in rows]
+    per_image = {}
+    for metric, function in METRICS.items():
+        values = [function(row.confusion[name]) for row in rows]
+        per_image[metric] = Estimate(float(np.mean(values)), *bootstrap_interval(values, groups, seed=seed))
+    return SingleScore(pooled, {metric: function(pooled) for metric, function in METRICS.items()}, per_image)
