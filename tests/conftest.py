@@ -1,0 +1,28 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data: $MFPGAN_DATA, or shared/data beside the repository; skips where there is none."""
+    named = os.environ.get("MFPGAN_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real data is not here: {folder} is no folder; name it with MFPGAN_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps the tests out of the user's cache folder; one cache for the whole session."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MFPGAN_CACHE", str(folder))
+        yield folder
