@@ -14,8 +14,9 @@ def real_data() -> Path:
     """Folder of the real data: $MFPGAN_DATA, or shared/data beside the repository; skips where there is none."""
     named = os.environ.get("MFPGAN_DATA")
     folder = Path(named) if named else Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"the real data is not here: {folder} is no folder; name it with MFPGAN_DATA")
+    missing = [name for name in ("bsds500", "lvis_mini") if not (folder / name).is_dir()]
+    if missing:
+        pytest.skip(f"the real data is not here: no {' and no '.join(missing)} in {folder}; name it with MFPGAN_DATA")
     return folder
 
 

@@ -32,6 +32,7 @@ def test_sound_data_of_every_kind_is_usable(name: str, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     report = check_dataset(spec, progress=lambda done, total: calls.append((done, total)))
     assert report.kind == name
+    assert report.name.startswith(name)
     assert found(report) == []
     assert report.usable
     assert report.objects == len(report.areas_px) == len(report.shares) > 0

@@ -96,6 +96,8 @@ def check_dataset(
             _check_lvis(
                 LvisDataSet(path, None if images is None else Path(images).expanduser(), strict=False), report, progress
             )
+            if kind == "sample":
+                report.name = f"sample {path.stem}"
         elif kind == "bsds500":
             _check_bsds500(request, report, progress)
         else:
