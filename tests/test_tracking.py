@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,14 @@ def test_first_run_makes_a_store_without_a_word(folder: Path, capfd: pytest.Capt
     assert not (folder / "mlruns").exists()
 
 
+def test_runs_that_start_together_share_one_new_store(folder: Path) -> None:
+    code = "from mfpgan import tracking; tracking.start_run({}, config='seed: 3').finish()"
+    runs = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [run.communicate()[1] for run in runs] == ["", ""]
+    assert [(record.status, record.stored) for record in tracking.list_runs()] == [("FINISHED", True)] * 2
+    assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db", "runs"]
+
+
 def test_numbers_come_back_equal_at_their_steps(store: Store) -> None:
     values = {step: float(np.random.default_rng(step).normal()) for step in range(0, 900, 3)}
     with start() as run:
@@ -140,7 +150,7 @@ def test_images_stand_at_their_steps(store: Store) -> None:
         run.image("val/clicks", picture, step=10)
         run.image("val/clicks", picture[::-1], step=20)
         with pytest.raises(ValueError, match="uint8"):
-            run.image("val/clicks", picture.astype(np.float32), step=30)  # type: ignore[arg-type]
+            run.image("val/clicks", picture.astype(np.float32), step=30)
     stored = [item.path for item in store._client.list_artifacts(run.id, "images") if item.path.endswith(".png")]
     assert sorted(path.split("+timestamp")[0] for path in stored) == [
         "images/val~clicks+step+10",
@@ -181,7 +191,8 @@ def test_dead_server_loses_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytes
     assert [line["train/loss"] for line in lines(run)] == [step / 7 for step in range(100)]
     output, errors = capfd.readouterr()
     assert output == ""
-    assert errors.startswith("mfpgan: MLflow cannot be used (http://127.0.0.1:9")
+    assert errors.startswith("mfpgan: MLflow cannot be used (http://127.0.0.1:9: ")
+    assert "Connection refused); the run is kept in runs only." in errors
     assert errors.count("\n") == 1
     assert "secret" not in errors
     found = tracking.find_run(run.id)
@@ -368,6 +379,36 @@ def test_page_command(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@runs.example.org")
     with pytest.raises(InputError, match=r"server https://runs\.example\.org; open"):
         tracking.ui_command()
+
+
+def test_page_is_served_and_goes_with_its_command(store: Store) -> None:
+    with start(name="on the page") as run:
+        pass
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = f"from mfpgan.tracking import open_ui; open_ui(port={port})"
+    page = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run.id}"
+        assert json.loads(wait_for(address))["run"]["info"]["run_name"] == "on the page"
+    finally:
+        page.terminate()
+    assert page.wait(20) == 143
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def wait_for(address: str) -> bytes:
+    """What the address answers, within half a minute."""
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(address) as answer:
+                text: bytes = answer.read()
+                return text
+        except urllib.error.URLError:
+            time.sleep(0.25)
+    raise AssertionError(f"{address} does not answer")
 
 
 def test_unwritable_root(folder: Path) -> None:

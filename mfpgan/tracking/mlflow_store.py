@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ class Store:
         self._client = self._ask(lambda: _client(uri))
 
     def create_run(self, experiment: str, name: str | None, tags: Mapping[str, str]) -> RunRecord:
-        return self._ask(lambda: self._create_run(experiment, name, tags))
+        return self._ask(lambda: self._create_run(experiment, name, tags), patience_s=4)
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         self._ask(lambda: self._log_params(run_id, params))
@@ -101,7 +102,7 @@ class Store:
         self._ask(lambda: self._client.update_run(run_id, status="RUNNING"))
 
     def run(self, run_id: str, root: Path) -> RunRecord:
-        return self._ask(lambda: _record(self._client.get_run(run_id), root))
+        return self._ask(lambda: _record(self._client.get_run(run_id), root), patience_s=4)
 
     def runs(self, root: Path) -> list[RunRecord]:
         """All runs of mfpgan in all experiments, newest first."""
@@ -113,8 +114,7 @@ class Store:
                 return question()
         except Exception as error:
             # MLflow raises its own, sqlalchemy's, requests' and plain OSErrors; the caller needs one line.
-            reason = shown_uri(" ".join(str(error).split())) or type(error).__name__
-            raise StoreError(f"{shown_uri(self.uri)}: {reason[:200]}") from error
+            raise StoreError(f"{shown_uri(self.uri)}: {_reason(error)}") from error
 
     def _create_run(self, experiment: str, name: str | None, tags: Mapping[str, str]) -> RunRecord:
         known = self._client.get_experiment_by_name(experiment)
@@ -168,7 +168,7 @@ def open_store(create: bool = False) -> Store | None:
 
 
 def _client(uri: str) -> Any:
-    """The client; opening a new SQLite store runs all of MLflow's migrations, about a second."""
+    """The client, with MLflow's settings made before its import."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -177,7 +177,36 @@ def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
+    database = _sqlite_path(uri)
+    if database and not database.exists():
+        _make_database(database, MlflowClient)
     return MlflowClient(uri)
+
+
+def _make_database(database: Path, client: Callable[[str], Any]) -> None:
+    """A new SQLite store, made beside its place and put there whole.
+
+    MLflow migrates a new database for a second, and three runs that started together left one that none could use.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=database.parent) as beside:
+        made = Path(beside) / database.name
+        client(f"sqlite:///{made}")
+        try:
+            os.link(made, database)
+        except FileExistsError:
+            pass  # another run was faster: its store is the one
+        except OSError:  # no hard links on this disk
+            made.rename(database)
+
+
+def _reason(error: BaseException) -> str:
+    """One line: the operating system's word ("Connection refused") if it is at the bottom, otherwise MLflow's."""
+    deepest = error
+    while (below := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = below
+    told = deepest if isinstance(deepest, OSError) else error
+    return shown_uri(" ".join(str(told).split()).split(" [SQL")[0])[:200].strip() or type(told).__name__
 
 
 def _record(run: Any, root: Path) -> RunRecord:
@@ -220,7 +249,8 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _patient(seconds: int | None) -> Iterator[None]:
-    """Wait longer than for a few numbers: a checkpoint may pass through the server to a slow disk."""
+    """Wait for another time than the ten seconds of a batch of numbers: a checkpoint may pass through the server to a
+    slow disk; a small first question to a silent host should fail soon (each is asked three times)."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
     before = os.environ.get(name)
     if seconds is None or before is None or before != "10":  # the user's own limit stays

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from types import FrameType
 
 from mfpgan.tracking.mlflow_store import artifact_folder, is_server, shown_uri, store_exists, store_uri
 from mfpgan.types import InputError
@@ -45,11 +47,18 @@ def open_ui(host: str = "127.0.0.1", port: int = 5000) -> int:
             probe.bind((host, port))
         except OSError as error:
             raise InputError(f"{host}:{port} cannot be used ({error.strerror}); choose another --port.") from None
+    before = signal.signal(signal.SIGTERM, _leave)
     server = subprocess.Popen(command, env=environment)
     try:
         return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        server.terminate()
+        server.terminate()  # MLflow passes it on to its worker
         server.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Unwind instead of dying on the spot, which would leave the server running."""
+    sys.exit(128 + number)
