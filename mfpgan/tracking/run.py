@@ -189,7 +189,7 @@ class TrackedRun:
             return False
         try:
             send(self._store)
-        except StoreError as error:
+        except (StoreError, OSError) as error:  # OSError: a picture that waited is gone
             if not self._complained:
                 self._complained = True
                 warn(f"MLflow failed ({error}); the run goes on, all numbers are in {self.folder}.")
