@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mfpgan import tracking
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.config import EvalConfig, TrainConfig
+from mfpgan.config import TrainConfig
 from mfpgan.data import find_default, open_dataset
 from mfpgan.data.loader import default_workers, training_batches, validation_batches
 from mfpgan.data.subset import hold_out
@@ -47,21 +46,20 @@ def training_data(config: TrainConfig) -> TrainingData:
     train: DataSet = open_dataset(
         spec, images=config.images, split=config.split, ignore_value=config.ignore_value, role="train"
     )
-    note = note or f"Training data: {train.name}."
+    note = f"{note[0].upper()}{note[1:]}." if note else f"Training data: {train.name}."
     if config.val_data == "none":
         return TrainingData(train, None, [], f"{note} No validation.")
     validation: DataSet
-    if beside := config.val_data or _validation_beside(spec):
-        validation = open_dataset(
-            beside, images=config.images, split=None if config.val_data else "val",
-            ignore_value=config.ignore_value, role="eval",
-        )  # fmt: skip
+    if config.val_data:
+        validation = open_dataset(config.val_data, images=config.images, role="eval")
+    elif beside := _validation_beside(spec):
+        validation = open_dataset(beside, images=config.images, split="val" if spec == "sample" else None, role="eval")
     else:
         train, validation = hold_out(train, config.seed)
     groups = validation.objects_of_image
     chosen = np.unique(np.linspace(0, len(groups) - 1, min(config.val_images, len(groups))).round().astype(int))
     objects = [groups[image][0] for image in chosen]
-    return TrainingData(train, validation, objects, f"{note} Validation: {validation.name}, {len(objects)} objects.")
+    return TrainingData(train, validation, objects, f"{note} Validation on {len(objects)} objects of {validation.name}.")
 
 
 def _validation_beside(spec: str) -> str | None:
@@ -127,6 +125,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
         batches=batches,
         validation=validation,
         validation_strategy=STRATEGIES["random"],
+        data_digest=data.train.digest(),
         run=run,
         device=device,
         bf16=use_bf16(config.precision, device),

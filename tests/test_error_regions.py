@@ -105,3 +105,7 @@ def test_errors_outside_the_ignore_band():
     missed, extra = errors(target, None)
     assert missed.tolist() == target.tolist()
     assert not extra.any()
+
+
+def test_depths_of_a_large_square_are_exact():
+    assert deepest(np.ones((1999, 2003), bool)) == (1000**2, 999, 999)

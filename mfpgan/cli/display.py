@@ -1,21 +1,16 @@
-"""What people see: progress, tables, warnings. All of it on stderr but for results."""
+"""What people see while they wait: progress, lines and warnings, all on stderr."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-
-if TYPE_CHECKING:
-    from mfpgan.evaluation.report import Estimate, Report
-    from mfpgan.tracking import RunRecord
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -63,6 +58,13 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar:
             self._bar.stop()
+
+    def rename(self, what: str) -> None:
+        """The next piece of work begins."""
+        if what != self._what:
+            self._what, self._first, self._start, self._text = what, 0, time.monotonic(), ""
+            if self._bar:
+                self._bar.reset(self._task, description=what)
 
     def update(self, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
         """So much of so much is done; `metrics` are shown until the next ones come."""

@@ -36,8 +36,8 @@ def deepest(mask: BoolMask, clicks: Sequence[Click] = ()) -> tuple[int, int, int
     """The pixel of a region that is farthest from everything outside it, as the field's robot finds it.
 
     The picture edge counts as outside. Squared Euclidean distances on a grid are integers, so equally deep pixels are
-    true ties on every platform; the first one in reading order wins. Exact up to a depth of 1,400 pixels, where the
-    float32 of the distance transform no longer tells neighbouring squared distances apart.
+    true ties on every platform; the first one in reading order wins. Exact up to a depth of 1,000 pixels; far beyond, the
+    float32 of the distance transform cannot tell neighbouring squared distances apart.
 
     Args:
         mask: (H, W) bool.

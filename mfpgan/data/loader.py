@@ -57,6 +57,8 @@ def training_batches(
         steps: first step and end; a resumed run starts where it stopped.
         workers: reading processes; 0 reads in this one.
     """
+    # Pictures this small gain nothing from OpenCV's threads, and a pool alive at the fork would hang the workers.
+    cv2.setNumThreads(1)
     positions = range(steps.start * batch_size, steps.stop * batch_size)
     loader = DataLoader(
         Positions(data, seed, size),
@@ -64,7 +66,6 @@ def training_batches(
         sampler=positions,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_quiet_worker,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
         persistent_workers=workers > 0,
@@ -98,7 +99,3 @@ def default_workers() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if cores <= 2 else min(cores - 1, 8)
 
-
-def _quiet_worker(_: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

@@ -14,8 +14,12 @@ from mfpgan.types import BoolMask, Click, Image
 Reference = Callable[[Image, Sequence[Click]], BoolMask]
 
 _PRIOR_RADIUS = 60 / 256
-"""Of the shorter side. TABLE"""
+"""How far the probable object reaches from a positive click, as a share of the shorter side."""
 _ITERATIONS = 5
+# Chosen on the principal objects of BSDS500 train (199 images, 256 px, one positive and one negative random click of
+# seed 0). Mean IoU over images after 1 and 5 iterations, by what starts as probable object:
+#   nothing .063 .124 | everything .204 .207 | nearer to the positive click than to the negative .393 .406
+#   within 20 px .292 .347 | 40 px .417 .461 | 60 px .464 .504 | 80 px .455 .475 | 60 px and nearer than negative - .508
 
 
 def background(image: Image, clicks: Sequence[Click]) -> BoolMask:

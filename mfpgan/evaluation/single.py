@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -95,12 +96,14 @@ def evaluate_single(
     total, rows = len(data.objects_of_image[:limit]), []
     if not total:
         raise ValueError(f"{data.name}: no object to evaluate")
-    for start in range(0, total, BATCH_SIZE):
-        cases = [single_case(data, number, seed) for number in range(start, min(start + BATCH_SIZE, total))]
-        masks = _answers(generator, cases, device, precision)
-        rows += [_row(case, mask) for case, mask in zip(cases, masks, strict=True)]
-        if progress:
-            progress(len(rows), total)
+    # GrabCut takes longer than the network and leaves the interpreter free: one thread an image.
+    with ThreadPoolExecutor(BATCH_SIZE) as pool:
+        for start in range(0, total, BATCH_SIZE):
+            cases = [single_case(data, number, seed) for number in range(start, min(start + BATCH_SIZE, total))]
+            masks = _answers(generator, cases, device, precision)
+            rows += pool.map(_row, cases, masks)
+            if progress:
+                progress(len(rows), total)
     parts = {f"single{FIRST_IMAGES}": rows[:FIRST_IMAGES]} if total >= FIRST_IMAGES else {}
     parts["single"] = rows
     scores = {

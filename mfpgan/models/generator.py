@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,6 +11,7 @@ from torch.nn import functional
 from torchvision.models import ResNet34_Weights
 from torchvision.models.resnet import BasicBlock
 
+from mfpgan.files import read_weights
 from mfpgan.types import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -179,17 +179,10 @@ def encoder_state(source: str) -> tuple[dict[str, Tensor] | None, str]:
                 "use --encoder-weights FILE with a local copy, none to start from scratch, or auto."
             ) from None
         return dict(state), "imagenet (torchvision ResNet34_Weights.IMAGENET1K_V1)"
-    path = Path(source)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise InputError(
-            f"--encoder-weights {source}: not readable as a state dict ({_reason(error)}); "
-            "expected auto, imagenet, none, or a file saved by torch.save(resnet34.state_dict())."
-        ) from None
+    state = read_weights(Path(source), "a file saved by torch.save(resnet34.state_dict()); or use auto, imagenet or none")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"--encoder-weights {source}: the file holds no plain state dict; save model.state_dict().")
-    return state, f"file {path.name}"
+    return state, f"file {Path(source).name}"
 
 
 def _reason(error: Exception) -> str:

@@ -21,7 +21,7 @@ from mfpgan.tracking import Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.simulate import first_turn
-from mfpgan.types import Batch, Click, ClickStrategy
+from mfpgan.types import Batch, Click, ClickStrategy, InputError
 
 VALIDATION_SEED = 1_000_003
 """Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""
@@ -96,6 +96,8 @@ class Trainer:
     """The training batches of a range of steps."""
     validation: Validation
     validation_strategy: ClickStrategy
+    data_digest: str
+    """Of the training data; a run goes on only with the same."""
     run: Run
     device: torch.device
     bf16: bool
@@ -204,13 +206,23 @@ class Trainer:
         """All that training needs to go on; tensors and plain types."""
         return {
             "step": self.step,
+            "data_digest": self.data_digest,
             "generator": self.generator.state_dict(),
             "adversary": self.adversary.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Go on from `state_dict()`.
+
+        Raises:
+            InputError: the training data is not what it was.
+        """
+        if state["data_digest"] != self.data_digest:
+            raise InputError(
+                f"the training data has changed since the run stopped (digest {self.data_digest}, was "
+                f"{state['data_digest']}); bring the old data back, or start a new run."
+            )
         self.step = state["step"]
         self.generator.load_state_dict(state["generator"])
         self.adversary.load_state_dict(state["adversary"])

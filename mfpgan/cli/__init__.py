@@ -1,0 +1,199 @@
+"""The commands. Each one: options to a config, build, run, print; no logic, and nothing heavy imported before it runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from mfpgan.cli.options import ConfigCommand, resolve
+from mfpgan.types import InputError
+from mfpgan.version import __version__
+
+BAD_INPUT, PROBLEMS_FOUND = 2, 1
+"""Exit codes; 130 and 143 mean stopped by a signal."""
+
+
+def main() -> NoReturn:
+    """Run the command line; what a user did wrong is one sentence on stderr and exit code 2."""
+    try:
+        code = app.main(standalone_mode=False, prog_name="mfpgan")
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except InputError as error:
+        print(f"mfpgan: {error}", file=sys.stderr)
+        code = BAD_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:  # `mfpgan runs | head`
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mfpgan")
+def app() -> None:
+    """Click-based interactive segmentation: train with and without an adversary, benchmark, compare.
+
+    \b
+    mfpgan train --adv off          the plain baseline
+    mfpgan train                    the same with a discriminator
+    mfpgan eval --run-id ID         both protocols, into the run's MLflow page
+    mfpgan runs                     what there is
+    """
+
+
+def config_options(command: Any) -> Any:
+    """`--config FILE` and `--set key=value`."""
+    command = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")(command)
+    return click.option(
+        "--config", "file", type=click.Path(path_type=Path), help="YAML file with any of these options as keys."
+    )(command)
+
+
+@app.command(cls=ConfigCommand, config="TrainConfig")
+@config_options
+@click.option("--name", help="Name of the run in MLflow; the run id is given by MLflow.")
+@click.option("--resume", metavar="RUN_ID", help="Go on with a stopped run, from its last checkpoint and with its config.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved config and what would be read, and stop.")
+def train(
+    file: Path | None, settings: tuple[str, ...], name: str | None, resume: str | None, dry_run: bool, **options: Any
+) -> int:
+    """Train a model, with or without the adversary.
+
+    The run's id is printed on stdout, everything else on stderr, so `id=$(mfpgan train ...)` works.
+    """
+    from mfpgan.cli import display
+    from mfpgan.config import TrainConfig
+    from mfpgan.jobs import TrainingJob
+
+    if resume:
+        beside = {"config": file, "set": settings or None, "name": name}
+        job = TrainingJob.resume(resume, options | beside)
+    else:
+        job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name)
+    if dry_run:
+        click.echo(job.describe(), nl=False)
+        return 0
+    display.say(job.data.note)
+    if job.warning:
+        display.warn(job.warning)
+    with job.start() as trainer:
+        click.echo(trainer.run.id)
+        display.say(f"Steps {trainer.step} to {trainer.plan.steps} on {trainer.device}; files in {trainer.run.folder}.")
+        with display.Watch("train", trainer.step) as watch, stop_on_signal(trainer) as received:
+            trainer.train(lambda report: watch.update(*report))
+    if received:
+        display.say(f"Stopped at step {trainer.step}; go on with: mfpgan train --resume {trainer.run.id[:8]}")
+        return 128 + received[0]
+    display.say(f"Done. Next: mfpgan eval --run-id {trainer.run.id[:8]}")
+    return 0
+
+
+@contextmanager
+def stop_on_signal(trainer: Any) -> Iterator[list[int]]:
+    """The first SIGINT or SIGTERM ends the run after the present step, with a checkpoint; a second one ends it at once."""
+    received: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        trainer.stop_requested = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command("eval", cls=ConfigCommand, config="EvalConfig")
+@config_options
+@click.option("--run-id", required=True, help="The run; a unique prefix of its id is enough.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON on stdout instead of tables.")
+def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json: bool, **options: Any) -> int:
+    """Evaluate a run, by default on BSDS500 where it is found; the numbers go into the run's MLflow page."""
+    from mfpgan.cli import display, tables
+    from mfpgan.config import EvalConfig
+    from mfpgan.jobs import EvaluationJob
+
+    job = EvaluationJob.new(run_id, resolve(EvalConfig, options, file, settings))
+    display.say(job.note)
+    with display.Watch("evaluate") as watch:
+
+        def progress(protocol: str, done: int, total: int) -> None:
+            watch.rename(protocol)
+            watch.update(done, total)
+
+        report = job.run(progress)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        tables.show_report(report)
+        display.say(f"Report, triplets and curves: {job.folder / 'eval'}, and on the run's page in `mfpgan ui`.")
+    return 0
+
+
+@app.command()
+@click.argument("prefixes", nargs=-1, metavar="[RUN_ID]...")
+def runs(prefixes: tuple[str, ...]) -> None:
+    """List the runs, newest first, with their key parameters and numbers; or only the runs named."""
+    from mfpgan import tracking
+    from mfpgan.cli import tables
+
+    tables.show_runs([tracking.find_run(prefix) for prefix in prefixes] if prefixes else tracking.list_runs())
+
+
+@app.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def ui(port: int) -> int:
+    """Open the MLflow page of the runs on http://127.0.0.1:PORT (Ctrl-C ends it)."""
+    from mfpgan import tracking
+    from mfpgan.cli import display
+
+    display.say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    return tracking.open_ui(port=port)
+
+
+@app.group()
+def data() -> None:
+    """Look at data sets and convert them."""
+
+
+@data.command()
+@click.argument("path")
+@click.option("--images", help="Folder of the photos, if they do not lie beside the JSON.")
+@click.option("--split", help="Part of the data set: train, val or test.")
+@click.option("--ignore-value", type=click.IntRange(1, 255), help='Mask value that means "do not count".')
+def check(path: str, images: str | None, split: str | None, ignore_value: int | None) -> int:
+    """Say what PATH is, count what is in it, list what is wrong; exit code 1 if anything is unusable."""
+    from mfpgan.cli import display, tables
+    from mfpgan.data.check import check_dataset
+
+    with display.Watch("check") as watch:
+        report = check_dataset(path, images, split, ignore_value, progress=watch.update)
+    tables.show_check(report)
+    return 0 if report.usable else PROBLEMS_FOUND
+
+
+@data.command("bsds-png")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True, help="train, val or test.")
+def bsds_png(root: Path, out: Path, split: str) -> None:
+    """Write BSDS500's consensus objects as photos and PNG masks, a folder that `--data` reads."""
+    from mfpgan.cli import display
+    from mfpgan.data.bsds500 import write_png
+
+    with display.Watch("write") as watch:
+        images, objects = write_png(root, out, split, progress=watch.update)
+    display.say(f"{images} photos with {objects} objects in {out}; use it with --data {out}")

@@ -1,0 +1,45 @@
+"""Files that are whole or not there, and weights that cannot run code."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mfpgan.types import InputError
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write beside `path`, flush to the disk, rename: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+
+
+def read_weights(path: Path, what: str) -> Any:
+    """What `torch.save` wrote, on the CPU. Only tensors and plain types are read: nothing in the file can run.
+
+    Args:
+        what: the kind of file, for the error.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file, expected {what}.") from None
+    except Exception as error:  # a broken pickle raises whatever its bytes happen to trigger
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100].rstrip(".:")
+        raise InputError(f"{path}: not readable as {what} ({reason}).") from None

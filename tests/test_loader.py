@@ -1,0 +1,83 @@
+"""What stands at a position is a function of (seed, position), whoever reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from mfpgan.data import open_dataset
+from mfpgan.data.loader import Positions, training_batches, validation_batches
+from mfpgan.data.subset import Subset, hold_out
+from mfpgan.types import Batch, DataSet, InputError
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    return Subset(open_dataset("synthetic"), range(12), "synthetic")
+
+
+def batches(data: DataSet, steps: range, workers: int = 0, seed: int = 0) -> list[Batch]:
+    return list(training_batches(data, seed=seed, size=64, batch_size=3, steps=steps, workers=workers))
+
+
+def same(first: Batch, second: Batch) -> bool:
+    return first.ids == second.ids and all(
+        torch.equal(getattr(first, name), getattr(second, name)) for name in ("image", "target", "valid")
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(data: DataSet, workers: int) -> None:
+    alone, together = batches(data, range(6)), batches(data, range(6), workers)
+    assert len(alone) == len(together) == 6
+    assert all(same(*pair) for pair in zip(alone, together, strict=True))
+
+
+def test_a_run_that_starts_later_sees_the_same(data: DataSet) -> None:
+    assert all(same(*pair) for pair in zip(batches(data, range(6))[4:], batches(data, range(4, 6)), strict=True))
+
+
+def test_epochs_differ_and_seeds_differ(data: DataSet) -> None:
+    first, second = batches(data, range(4)), batches(data, range(4, 8))
+    assert [b.ids for b in first] != [b.ids for b in second]
+    by_id = {name: b.image[i] for b in first for i, name in enumerate(b.ids)}
+    again = [(name, b.image[i]) for b in second for i, name in enumerate(b.ids) if name in by_id]
+    assert again
+    assert not any(torch.equal(by_id[name], image) for name, image in again), "an epoch replayed its augmentations"
+    assert not same(first[0], batches(data, range(1), seed=1)[0])
+
+
+def test_an_epoch_visits_every_image_once_and_in_time_every_object(data: DataSet) -> None:
+    positions = Positions(data, seed=0, size=64)
+    image_of = {index: image for image, objects in enumerate(data.objects_of_image) for index in objects}
+    seen = [positions.object_at(position) for position in range(12 * 40)]
+    for epoch in range(40):
+        assert Counter(image_of[index] for index in seen[epoch * 12 : epoch * 12 + 12]) == dict.fromkeys(range(12), 1)
+    assert set(seen) == set(range(len(data)))
+
+
+def test_batches_have_the_shapes_and_ranges_they_promise(data: DataSet) -> None:
+    batch = batches(data, range(1))[0]
+    assert batch.image.shape == (3, 3, 64, 64)
+    assert batch.image.dtype == batch.target.dtype == batch.valid.dtype == torch.float32
+    assert 0 <= float(batch.image.min()) < float(batch.image.max()) <= 1
+    assert set(batch.target.unique().tolist()) == {0.0, 1.0}
+
+
+def test_validation_keeps_the_order(data: DataSet) -> None:
+    given = [0, 5, 2, 7]
+    ids = [name for batch in validation_batches(data, given, size=64, batch_size=3) for name in batch.ids]
+    assert ids == [data[index].id for index in given]
+
+
+def test_held_out_images_are_nobody_elses(data: DataSet) -> None:
+    train, validation = hold_out(data, seed=3)
+    ids = [{part[i].id for i in range(len(part))} for part in (train, validation)]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == len(data)
+    assert len(validation.objects_of_image) == 1
+    assert [part.digest() for part in hold_out(data, 3)] == [data.digest()] * 2
+    with pytest.raises(InputError, match="--val-data"):
+        hold_out(Subset(data, [0], "one"), 0)
