@@ -93,7 +93,8 @@ def evaluate_single(
         ValueError: there is no object to score.
     """
     generator.to(device)
-    total, rows = len(data.objects_of_image[:limit]), []
+    total = len(data.objects_of_image[:limit])
+    rows: list[SingleRow] = []
     if not total:
         raise ValueError(f"{data.name}: no object to evaluate")
     # GrabCut takes longer than the network and leaves the interpreter free: one thread an image.
