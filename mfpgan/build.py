@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from mfpgan import tracking
 from mfpgan.clicks.strategies import STRATEGIES
@@ -23,6 +24,8 @@ from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
 from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, DataSet, InputError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class TrainingData(NamedTuple):
@@ -59,7 +62,9 @@ def training_data(config: TrainConfig) -> TrainingData:
     groups = validation.objects_of_image
     chosen = np.unique(np.linspace(0, len(groups) - 1, min(config.val_images, len(groups))).round().astype(int))
     objects = [groups[image][0] for image in chosen]
-    return TrainingData(train, validation, objects, f"{note} Validation on {len(objects)} objects of {validation.name}.")
+    return TrainingData(
+        train, validation, objects, f"{note} Validation on {len(objects)} objects of {validation.name}."
+    )
 
 
 def _validation_beside(spec: str) -> str | None:
@@ -94,7 +99,7 @@ def adversary_of(config: TrainConfig, device: torch.device) -> AnyAdversary:
         torch.manual_seed(config.seed)
         discriminator = MFPDiscriminator(config.width)
     return Adversary(
-        discriminator.to(device, memory_format=torch.channels_last),
+        place(discriminator, device),
         ADVERSARIAL[config.adv],
         weight=config.adv_weight, lr=config.d_lr, warmup=config.adv_warmup, bf16=use_bf16(config.precision, device),
     )  # fmt: skip
@@ -118,7 +123,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
     return Trainer(
         config=config,
         plan=Plan.of(config, len(data.train.objects_of_image)),
-        generator=generator.to(device, memory_format=torch.channels_last),  # 1.1 to 1.6 times faster on CPU
+        generator=place(generator, device),
         adversary=adversary_of(config, device),
         loss=SEGMENTATION[config.loss],
         strategy=STRATEGIES[config.clicks],
@@ -145,8 +150,10 @@ def load_generator(folder: Path, device: torch.device) -> tuple[MFPResNetUNet, T
     try:
         generator.load_state_dict(parts["generator"])
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: its weights do not fit {folder / 'config.yaml'} ({str(error).splitlines()[0]}).") from None
-    return generator.to(device, memory_format=torch.channels_last), config, int(parts["step"])
+        raise InputError(
+            f"{path}: its weights do not fit {folder / 'config.yaml'} ({str(error).splitlines()[0]})."
+        ) from None
+    return place(generator, device), config, int(parts["step"])
 
 
 def config_of(folder: Path) -> TrainConfig:
@@ -170,6 +177,11 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0][:100]
         raise InputError(f"--device {name}: not usable on this machine ({reason}); use auto or cpu.") from None
     return device
+
+
+def place(network: Network, device: torch.device) -> Network:
+    """The network on its device, with channels last in memory: 1.1 to 1.6 times faster on a CPU, and on recent GPUs."""
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:

@@ -39,11 +39,15 @@ class _Config(BaseModel):
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{path}: not readable as a YAML config ({reason}); write lines of `key: value`.") from None
+            raise InputError(
+                f"{path}: not readable as a YAML config ({reason}); write lines of `key: value`."
+            ) from None
         if values is None:
             return {}
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            raise InputError(f"{path}: a config is a mapping, got {type(values).__name__}; write lines of `key: value`.")
+            raise InputError(
+                f"{path}: a config is a mapping, got {type(values).__name__}; write lines of `key: value`."
+            )
         return values
 
     def to_yaml(self) -> str:

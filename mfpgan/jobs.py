@@ -13,7 +13,6 @@ import torch
 from mfpgan import build, tracking
 from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import find_default, open_dataset
-from mfpgan.data.subset import Subset
 from mfpgan.evaluation.interactive import evaluate_interactive
 from mfpgan.evaluation.record import record_report
 from mfpgan.evaluation.report import Report
@@ -165,9 +164,6 @@ class EvaluationJob:
         data: DataSet = open_dataset(
             spec, images=config.images, split=config.split, ignore_value=config.ignore_value, role="eval"
         )
-        if config.limit:
-            count = min(config.limit, len(data.objects_of_image))
-            data = Subset(data, range(count), f"{data.name}, first {count} images")
         note = f"{note[0].upper()}{note[1:]}." if note else f"Evaluation data: {data.name}."
         return cls(config, record, folder, data, note)
 
@@ -184,19 +180,21 @@ class EvaluationJob:
         if self.config.protocol in ("single", "both"):
             single = evaluate_single(
                 generator, self.data, device=device, precision=precision, seed=self.config.seed,
-                progress=lambda done, total: progress("single", done, total),
+                limit=self.config.limit, progress=lambda done, total: progress("single", done, total),
             )  # fmt: skip
         if self.config.protocol in ("interactive", "both"):
             interactive = evaluate_interactive(
                 ClickSession(generator, device, precision), self.data,
                 max_clicks=self.config.max_clicks, seed=self.config.seed,
-                progress=lambda done, total: progress("interactive", done, total),
+                limit=self.config.limit, progress=lambda done, total: progress("interactive", done, total),
             )  # fmt: skip
         report = Report(self.data.name, self.data.digest(), single, interactive)
         with tracking.reopen_run(self.record.id, RUNS) as run:
             folder = self.folder / "eval" / prefix_of(self.data)
             write_atomically(folder / "report.json", report.to_json().encode())
-            record_report(report, run, prefix_of(self.data), step=step, generator=generator, data=self.data)
+            record_report(
+                report, run, prefix_of(self.data), step=step, generator=generator, data=self.data, precision=precision
+            )
             run.artifact(folder / "report.json", f"eval/{prefix_of(self.data)}")
         return report
 

@@ -29,7 +29,7 @@ def test_every_convolution_is_spectrally_normalised_and_no_batch_norm_is_there()
     for _ in range(30):
         discriminator(*x)
     largest = torch.linalg.matrix_norm(convolutions[1].weight.flatten(1), ord=2)
-    assert 0.95 < float(largest) < 1.05
+    assert 0.95 < largest.item() < 1.05
 
 
 def test_photo_clicks_and_mask_all_matter() -> None:

@@ -35,7 +35,9 @@ def test_pixels_that_do_not_count_change_nothing_and_get_no_gradient(name: str) 
     logits = tensor(0.3, -2, 5).requires_grad_()
     loss = SEGMENTATION[name](logits, tensor(1, 0, 0), tensor(1, 1, 0), pos_weight=5)
     loss.backward()
-    assert loss.item() == pytest.approx(SEGMENTATION[name](tensor(0.3, -2), tensor(1, 0), tensor(1, 1), pos_weight=5).item())
+    assert loss.item() == pytest.approx(
+        SEGMENTATION[name](tensor(0.3, -2), tensor(1, 0), tensor(1, 1), pos_weight=5).item()
+    )
     assert logits.grad is not None
     assert logits.grad.flatten()[2] == 0
     assert torch.isfinite(SEGMENTATION[name](tensor(1), tensor(1), tensor(0), pos_weight=5))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mfpgan.evaluation.references import REFERENCES
-from mfpgan.evaluation.single import SIZE_PX, answer, evaluate_single, resize, single_case
+from mfpgan.evaluation.single import SIZE_PX, answer, evaluate_single, single_case
 from mfpgan.metrics import Confusion, confusion
 from mfpgan.types import Click, Sample
 
@@ -110,29 +110,6 @@ def test_the_answer_to_one_case_is_the_one_that_was_scored():
     row = evaluate_single(Bright(), data).rows[1]
     case = single_case(data, 1)
     assert confusion(answer(Bright(), case), case.target) == row.confusion["model"]
-
-
-def test_resizing_keeps_edges_and_the_ignore_band():
-    target, ignore = np.zeros((512, 1024), bool), np.zeros((512, 1024), bool)
-    target[100:300, 400:800] = ignore[:50] = True
-    image = np.full((512, 1024, 3), 7, np.uint8)
-    small = resize(Sample("a/0", image, target, ignore), 256)
-    assert small.image.shape == (256, 256, 3)
-    assert (small.image == 7).all()
-    expected = np.zeros((256, 256), bool)
-    expected[50:150, 100:200] = True
-    np.testing.assert_array_equal(small.target, expected)
-    assert small.ignore.sum() == 25 * 256
-
-
-def test_a_vanishing_object_keeps_its_best_pixel():
-    target = np.zeros((1024, 1024), bool)
-    target[400, 101] = target[800:802, 202] = True
-    small = resize(Sample("a/0", np.zeros((1024, 1024, 3), np.uint8), target, ~target), 256)
-    assert np.argwhere(small.target).tolist() == [[200, 50]]
-    assert not small.ignore[200, 50]
-    large = resize(Sample("a/0", np.zeros((9, 7, 3), np.uint8), np.eye(9, 7, dtype=bool)), 256)
-    assert large.target.mean() == pytest.approx(7 / 63, rel=0.05)
 
 
 def test_grabcut_finds_a_bright_square_the_same_way_each_time():

@@ -418,20 +418,6 @@ def test_unwritable_root(folder: Path) -> None:
     assert not (folder / "mlflow.db").exists()
 
 
-def test_write_atomically_keeps_the_old_file_on_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folder / "file"
-    tracking.write_atomically(path, b"old")
-
-    def fail(number: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        tracking.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(folder.iterdir()) == [path]
-
-
 def test_relative_store_stays_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///deep.db")
     assert tracking.store_uri() == f"sqlite:///{folder / 'deep.db'}"

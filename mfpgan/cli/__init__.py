@@ -52,7 +52,9 @@ def app() -> None:
 
 def config_options(command: Any) -> Any:
     """`--config FILE` and `--set key=value`."""
-    command = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")(command)
+    command = click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."
+    )(command)
     return click.option(
         "--config", "file", type=click.Path(path_type=Path), help="YAML file with any of these options as keys."
     )(command)
@@ -61,7 +63,9 @@ def config_options(command: Any) -> Any:
 @app.command(cls=ConfigCommand, config="TrainConfig")
 @config_options
 @click.option("--name", help="Name of the run in MLflow; the run id is given by MLflow.")
-@click.option("--resume", metavar="RUN_ID", help="Go on with a stopped run, from its last checkpoint and with its config.")
+@click.option(
+    "--resume", metavar="RUN_ID", help="Go on with a stopped run, from its last checkpoint and with its config."
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved config and what would be read, and stop.")
 def train(
     file: Path | None, settings: tuple[str, ...], name: str | None, resume: str | None, dry_run: bool, **options: Any

@@ -34,7 +34,8 @@ def show_report(report: Report) -> None:
 def _single_table(report: Report, single: SingleResult, part: str) -> Table:
     images = len(single.rows) if part == "single" else int(part.removeprefix("single"))
     table = Table(
-        title=f"{report.data}: one positive, one negative random click, {single.size} px, {images} images", title_justify="left"
+        title=f"{report.data}: one positive, one negative random click, {single.size} px, {images} images",
+        title_justify="left",
     )
     table.add_column("")
     names = list(next(iter(single.scores[part].values())).pooled)
@@ -49,16 +50,15 @@ def _single_table(report: Report, single: SingleResult, part: str) -> Table:
 def _interactive_table(report: Report, result: InteractiveResult) -> Table:
     objects = len(result.rows)
     table = Table(
-        title=f"{report.data}: robot, {result.max_clicks} clicks, {objects} objects at native size", title_justify="left"
+        title=f"{report.data}: robot, {result.max_clicks} clicks, {objects} objects at native size",
+        title_justify="left",
     )
     for name in ("IoU", "NoC, mean clicks [95 %]", "never reached"):
         table.add_column(name, justify="right")
     for percent, value in result.noc.items():
         failures = result.failures[percent]
         table.add_row(f"{percent} %", _interval(value, 2), f"{failures} ({failures / objects:.0%})")
-    table.caption = (
-        f"{result.seconds_per_click:.3f} s a click, {result.overhead_share:.0%} of it outside the network"
-    )
+    table.caption = f"{result.seconds_per_click:.3f} s a click, {result.overhead_share:.0%} of it outside the network"
     return table
 
 
@@ -123,13 +123,17 @@ def show_check(report: CheckReport) -> None:
         table.add_column("")
         quantiles = report.quantiles_px()
         for quantile in quantiles:
-            table.add_column("smallest" if quantile == 0 else "largest" if quantile == 1 else f"{quantile:.0%}", justify="right")
+            table.add_column(
+                "smallest" if quantile == 0 else "largest" if quantile == 1 else f"{quantile:.0%}", justify="right"
+            )
         table.add_row("pixels", *(f"{value:.0f}" for value in quantiles.values()))
         table.add_row("share of image", *(f"{value:.2%}" for value in report.quantiles_share().values()))
         stdout.print(table)
     if report.categories:
         most = ", ".join(f"{name} {count}" for name, count in report.categories.most_common(12))
-        stdout.print(f"{len(report.categories)} categories: {escape(most)}{', ...' if len(report.categories) > 12 else ''}")
+        stdout.print(
+            f"{len(report.categories)} categories: {escape(most)}{', ...' if len(report.categories) > 12 else ''}"
+        )
     for problem in report.problems[:MOST_PROBLEMS]:
         place = f"{problem.file}{f' ({problem.id})' if problem.id else ''}"
         word = "[bold red]problem[/]" if problem.unusable else "[yellow]hint[/]"
@@ -137,4 +141,6 @@ def show_check(report: CheckReport) -> None:
     if len(report.problems) > MOST_PROBLEMS:
         stdout.print(f"... and {len(report.problems) - MOST_PROBLEMS} more.")
     bad = sum(problem.unusable for problem in report.problems)
-    stdout.print("Nothing is unusable." if report.usable else f"{bad} unusable; training would leave them out or stop there.")
+    stdout.print(
+        "Nothing is unusable." if report.usable else f"{bad} unusable; training would leave them out or stop there."
+    )

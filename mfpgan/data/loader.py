@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mfpgan.data.transforms import Augmentation, Square, resize_sample
-from mfpgan.types import Batch, DataSet
+from mfpgan.data.resize import resize_sample
+from mfpgan.data.transforms import Augmentation
+from mfpgan.types import Batch, DataSet, Sample
 
 ORDER_STREAM, OBJECT_STREAM, AUGMENTATION_STREAM = 1, 2, 3
 """Third entry of a seed: keeps the streams of chance apart."""
 
 
-class Positions(Dataset[tuple[str, Square]]):
+class Positions(Dataset[Sample]):
     """The endless sequence of training samples: epoch after epoch, every image once, with one random object of it.
 
     Args:
@@ -43,9 +44,9 @@ class Positions(Dataset[tuple[str, Square]]):
         rng = np.random.default_rng([self.seed, position, OBJECT_STREAM])
         return int(objects[int(rng.integers(len(objects)))])
 
-    def __getitem__(self, position: int) -> tuple[str, Square]:
+    def __getitem__(self, position: int) -> Sample:
         sample = self.data[self.object_at(position)]
-        return sample.id, self.augment(sample, [self.seed, position, AUGMENTATION_STREAM])
+        return self.augment(sample, [self.seed, position, AUGMENTATION_STREAM])
 
 
 def training_batches(
@@ -78,19 +79,19 @@ def validation_batches(data: DataSet, objects: Sequence[int], *, size: int, batc
     """Whole photos as squares, not augmented, in the order of `objects`."""
     for start in range(0, len(objects), batch_size):
         samples = [data[index] for index in objects[start : start + batch_size]]
-        yield collate([(sample.id, resize_sample(sample, size)) for sample in samples])
+        yield collate([resize_sample(sample, size, size) for sample in samples])
 
 
-def collate(items: Sequence[tuple[str, Square]]) -> Batch:
-    """(id, square) pairs to a batch on the CPU."""
-    squares = [square for _, square in items]
-    image = torch.from_numpy(np.stack([square.image for square in squares]))
-    # A view: (B, 3, H, W) in channels-last memory, which is how the networks hold it.
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples of one size to a batch on the CPU."""
+    image = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    ignore = [np.zeros_like(sample.target) if sample.ignore is None else sample.ignore for sample in samples]
     return Batch(
-        tuple(name for name, _ in items),
+        tuple(sample.id for sample in samples),
+        # A view: (B, 3, H, W) in channels-last memory, which is how the networks hold it.
         image.permute(0, 3, 1, 2).float().div_(255),
-        torch.from_numpy(np.stack([square.target for square in squares])).unsqueeze(1).float(),
-        torch.from_numpy(np.stack([square.valid for square in squares])).unsqueeze(1).float(),
+        torch.from_numpy(np.stack([sample.target for sample in samples])).unsqueeze(1).float(),
+        torch.from_numpy(~np.stack(ignore)).unsqueeze(1).float(),
     )
 
 
@@ -98,4 +99,3 @@ def default_workers() -> int:
     """Loader processes on this machine: on up to 2 cores they would take the network's own, beyond that a core each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if cores <= 2 else min(cores - 1, 8)
-

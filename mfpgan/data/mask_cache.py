@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpgan.files import write_atomically
 from mfpgan.types import BoolMask
 
 
@@ -89,13 +90,5 @@ def store_masks(key: str, masks: PackedMasks) -> None:
     """Keep the masks for `load_masks`. Without a writable folder nothing is kept; it only costs time."""
     content = io.BytesIO()
     np.savez_compressed(content, shapes=masks.shapes, bits=masks.bits)
-    scratch = None
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(dir=cache_folder(), prefix=f".{key}-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.getbuffer())
-        Path(scratch).replace(cache_folder() / f"{key}.npz")
-    except OSError:
-        if scratch is not None:
-            Path(scratch).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        write_atomically(cache_folder() / f"{key}.npz", content.getbuffer())

@@ -1,4 +1,4 @@
-"""From samples of any size to squares of one size: resizing that does not shift masks, and augmentation."""
+"""Augmentation: a random view of a sample, as a function of its seed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from mfpgan.types import BoolMask, Image, Sample
+from mfpgan.data.resize import resize_sample
+from mfpgan.types import BoolMask, Sample
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would look for a new version on the network
 
@@ -23,17 +23,6 @@ LARGEST_ENLARGEMENT = 4.0
 """A crop is never enlarged more: a tiny object stays small instead of becoming a blur."""
 
 
-class Square(NamedTuple):
-    """One object in a square of the network's size."""
-
-    image: Image
-    """(S, S, 3) uint8, RGB."""
-    target: BoolMask
-    """(S, S) bool; never empty."""
-    valid: BoolMask
-    """(S, S) bool, False in the ignore band and outside the photo (where it was rotated)."""
-
-
 class Window(NamedTuple):
     """A part of a photo in pixels, `top <= y < bottom`."""
 
@@ -41,45 +30,6 @@ class Window(NamedTuple):
     left: int
     bottom: int
     right: int
-
-
-def resize_image(image: Image, height: int, width: int) -> Image:
-    """(H, W, 3) uint8 to (height, width, 3): area average when shrinking, linear when enlarging."""
-    resized: Image = cv2.resize(image, (width, height), interpolation=_interpolation(image, height, width))
-    return resized
-
-
-def resize_mask(mask: BoolMask, height: int, width: int, *, keep: bool = False) -> BoolMask:
-    """(H, W) bool to (height, width): True where at least half of the pixel's area was.
-
-    Nearest-neighbour resizing would shift the mask by about half a pixel. With `keep`, a mask too thin to fill half of
-    any pixel leaves the pixels that it fills most, so that it never vanishes.
-    """
-    # 255 instead of 1 leaves room for shares: cv2 averages in the image's own type.
-    share = cv2.resize(
-        mask.astype(np.uint8) * np.uint8(255), (width, height), interpolation=_interpolation(mask, height, width)
-    )
-    resized: BoolMask = share >= 128
-    if keep and not resized.any():
-        resized = share == share.max() if share.any() else _nearest_pixel(mask, height, width)
-    return resized
-
-
-def _nearest_pixel(mask: BoolMask, height: int, width: int) -> BoolMask:
-    """The one pixel that the mask's middle falls into."""
-    ys, xs = np.nonzero(mask)
-    resized = np.zeros((height, width), bool)
-    resized[int(np.median(ys) * height / mask.shape[0]), int(np.median(xs) * width / mask.shape[1])] = True
-    return resized
-
-
-def _interpolation(array: NDArray[np.generic], height: int, width: int) -> int:
-    return int(cv2.INTER_AREA if height * width < array.shape[0] * array.shape[1] else cv2.INTER_LINEAR)
-
-
-def resize_sample(sample: Sample, size: int) -> Square:
-    """The whole photo as a square of `size` pixels, its aspect given up, as protocol `single` and validation see it."""
-    return _cut(sample, Window(0, 0, *sample.target.shape), size)
 
 
 class Augmentation:
@@ -108,24 +58,27 @@ class Augmentation:
             additional_targets={"valid": "mask"},
         )  # fmt: skip
 
-    def __call__(self, sample: Sample, seed: list[int]) -> Square:
-        """One random view of the sample.
+    def __call__(self, sample: Sample, seed: list[int]) -> Sample:
+        """One random view of the sample, `size` pixels square; what rotation brings in from outside is ignored.
 
         Args:
             seed: any non-negative integers: the run's seed and the position in the run.
         """
         rng = np.random.default_rng(seed)
-        cut = _cut(sample, draw_window(sample.target, self.size, rng), self.size)
+        window = draw_window(sample.target, self.size, rng)
+        seen = resize_sample(_cut(sample, window), self.size, self.size)
         self._compose.set_random_seed(int(rng.integers(2**31)))
-        seen = self._compose(
-            image=cut.image,
-            mask=cut.target.view(np.uint8) * np.uint8(255),
-            valid=cut.valid.view(np.uint8) * np.uint8(255),
-        )
-        target, valid = seen["mask"] >= 128, seen["valid"] >= 128
+        valid = np.ones_like(seen.target) if seen.ignore is None else ~seen.ignore
+        # Masks as 0 and 255, turned with linear interpolation and cut at one half: as exact as the area resampling.
+        moved = self._compose(image=seen.image, mask=_as_bytes(seen.target), valid=_as_bytes(valid))
+        target, ignore = moved["mask"] >= 128, moved["valid"] < 128
         if not target.any():  # rotation pushed a sliver at the edge outside
-            return cut
-        return Square(seen["image"], target, valid | target)
+            return seen
+        return Sample(sample.id, moved["image"], target, ignore & ~target)
+
+
+def _as_bytes(mask: BoolMask) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return mask.view(np.uint8) * np.uint8(255)
 
 
 def draw_window(target: BoolMask, size: int, rng: np.random.Generator) -> Window:
@@ -147,11 +100,7 @@ def draw_window(target: BoolMask, size: int, rng: np.random.Generator) -> Window
     return Window(starts[0], starts[1], starts[0] + lengths[0], starts[1] + lengths[1])
 
 
-def _cut(sample: Sample, window: Window, size: int) -> Square:
-    """The window as a square."""
+def _cut(sample: Sample, window: Window) -> Sample:
     inside = np.s_[window.top : window.bottom, window.left : window.right]
-    target = resize_mask(sample.target[inside], size, size, keep=True)
-    valid = np.ones((size, size), bool)
-    if sample.ignore is not None:
-        valid = ~resize_mask(sample.ignore[inside], size, size) | target
-    return Square(resize_image(sample.image[inside], size, size), target, valid)
+    ignore = None if sample.ignore is None else sample.ignore[inside]
+    return Sample(sample.id, sample.image[inside], sample.target[inside], ignore)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import nn
 
 from mfpgan.evaluation.report import MODEL, Report
-from mfpgan.evaluation.single import SingleCase, single_case
+from mfpgan.evaluation.single import SingleCase, answer, single_case
 from mfpgan.figures import clicks_curve_figure, confusion_figure, draw_triplet
-from mfpgan.session import THRESHOLD, predict
 from mfpgan.tracking import Run
 from mfpgan.types import BoolMask, DataSet
 
@@ -19,13 +17,15 @@ TRIPLETS = 12
 """Objects of protocol `single` drawn, spread over the data set."""
 
 
-def record_report(report: Report, run: Run, prefix: str, *, step: int, generator: nn.Module, data: DataSet) -> None:
+def record_report(
+    report: Report, run: Run, prefix: str, *, step: int, generator: nn.Module, data: DataSet, precision: str
+) -> None:
     """Log a report into a run: metrics at the checkpoint's step, curves whose step is the click, figures.
 
     Args:
         prefix: in front of every name, for example "bsds500".
         step: training step of the evaluated checkpoint.
-        generator, data: what was evaluated; the triplets are drawn from them.
+        generator, data, precision: what was evaluated; the triplets are drawn from them.
     """
     run.log(report.metrics(prefix), step)
     curves = report.curves(prefix)
@@ -35,7 +35,7 @@ def record_report(report: Report, run: Run, prefix: str, *, step: int, generator
         for part, scores in report.single.scores.items():
             title = f"{report.data}, {part.replace('single20', 'first 20 images').replace('single', 'all images')}"
             run.image(f"{prefix}_confusion_{part}", confusion_figure(scores[MODEL].confusion, title), step)
-        for number, (case, mask) in enumerate(_drawn(report, generator, data)):
+        for number, (case, mask) in enumerate(_drawn(report, generator, data, precision)):
             run.image(f"{prefix}_triplet_{number:02}", draw_triplet(case.image, case.clicks, case.target, mask), step)
     if report.interactive:
         run.image(
@@ -45,11 +45,11 @@ def record_report(report: Report, run: Run, prefix: str, *, step: int, generator
         )
 
 
-def _drawn(report: Report, generator: nn.Module, data: DataSet) -> Iterator[tuple[SingleCase, BoolMask]]:
+def _drawn(
+    report: Report, generator: nn.Module, data: DataSet, precision: str
+) -> Iterator[tuple[SingleCase, BoolMask]]:
     assert report.single is not None
     images = len(report.single.rows)
     for number in np.unique(np.linspace(0, images - 1, min(TRIPLETS, images)).round().astype(int)):
         case = single_case(data, int(number), report.single.seed)
-        image = torch.from_numpy(case.image.transpose(2, 0, 1)[None].copy()).float() / 255
-        image = image.to(next(generator.parameters()).device)
-        yield case, predict(generator, image, [case.clicks])[0, 0].cpu().numpy() > THRESHOLD
+        yield case, answer(generator, case, precision)

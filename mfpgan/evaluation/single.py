@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.data.resize import resize_sample
 from mfpgan.evaluation.references import REFERENCES
 from mfpgan.evaluation.report import MODEL, Estimate, SingleResult, SingleRow, SingleScore
 from mfpgan.metrics import METRICS, Confusion, bootstrap_interval, confusion
 from mfpgan.session import THRESHOLD, predict
-from mfpgan.types import BoolMask, Click, DataSet, Image, Sample
+from mfpgan.types import BoolMask, Click, DataSet, Image
 
 SIZE_PX = 256
 BATCH_SIZE = 4
@@ -43,30 +42,10 @@ class SingleCase:
 
 def single_case(data: DataSet, number: int, seed: int = 0) -> SingleCase:
     """The principal object of image `number`, resized, with clicks that depend on (seed, number) alone."""
-    sample = resize(data[data.objects_of_image[number][0]], SIZE_PX)
+    sample = resize_sample(data[data.objects_of_image[number][0]], SIZE_PX, SIZE_PX)
     rng = np.random.default_rng([seed, number])
     clicks = STRATEGIES["random"](sample.target, None, (), rng, sample.ignore)
     return SingleCase(sample.id, number, sample.image, sample.target, sample.ignore, clicks)
-
-
-def resize(sample: Sample, size: int) -> Sample:
-    """A sample stretched to a square.
-
-    The masks are resampled by area and cut at one half, which keeps edges in place where "nearest" shifts them. A
-    target that would vanish keeps the pixel of which it covers the most; the ignore band never covers the target.
-
-    Args:
-        sample: any size.
-        size: new side in pixels.
-    """
-    shrinking = min(sample.target.shape) >= size
-    image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    share = _area(sample.target, size)
-    target = share >= 0.5
-    if not target.any():
-        target.flat[int(np.argmax(share))] = True
-    ignore = None if sample.ignore is None else (_area(sample.ignore, size) >= 0.5) & ~target
-    return Sample(sample.id, image, target, ignore)
 
 
 def evaluate_single(
@@ -118,12 +97,6 @@ def answer(generator: nn.Module, case: SingleCase, precision: str = "fp32") -> B
     parameter = next(generator.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     return _answers(generator, [case], device, precision)[0]
-
-
-def _area(mask: BoolMask, size: int) -> NDArray[np.float32]:
-    """(size, size) float32, the share of each new pixel that the mask covers."""
-    share: NDArray[np.float32] = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    return share
 
 
 def _answers(

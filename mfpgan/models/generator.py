@@ -71,7 +71,8 @@ class _UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        return self.convolutions(x if skip is None else torch.cat([x, skip], 1))
+        joined: Tensor = self.convolutions(x if skip is None else torch.cat([x, skip], 1))
+        return joined
 
 
 class MFPResNetUNet(nn.Module):
@@ -179,7 +180,9 @@ def encoder_state(source: str) -> tuple[dict[str, Tensor] | None, str]:
                 "use --encoder-weights FILE with a local copy, none to start from scratch, or auto."
             ) from None
         return dict(state), "imagenet (torchvision ResNet34_Weights.IMAGENET1K_V1)"
-    state = read_weights(Path(source), "a file saved by torch.save(resnet34.state_dict()); or use auto, imagenet or none")
+    state = read_weights(
+        Path(source), "a file saved by torch.save(resnet34.state_dict()); or use auto, imagenet or none"
+    )
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"--encoder-weights {source}: the file holds no plain state dict; save model.state_dict().")
     return state, f"file {Path(source).name}"

@@ -8,7 +8,7 @@ ui.py            MLflow's page
 from mfpgan.tracking.mlflow_store import store_uri
 from mfpgan.tracking.records import CHECKPOINT, fetch, find_run, list_runs
 from mfpgan.tracking.run import NoRun, Run, TrackedRun
-from mfpgan.tracking.run_folder import RunRecord, Status, read_lines, write_atomically
+from mfpgan.tracking.run_folder import RunRecord, Status, read_lines
 from mfpgan.tracking.start import reopen_run, resume_run, start_run
 from mfpgan.tracking.ui import open_ui, ui_command
 
@@ -29,5 +29,4 @@ __all__ = [
     "start_run",
     "store_uri",
     "ui_command",
-    "write_atomically",
 ]

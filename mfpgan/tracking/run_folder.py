@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from mfpgan.files import write_atomically
+
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 LARGEST = sys.float_info.max
@@ -47,20 +49,6 @@ class RunRecord:
     """The last value of each."""
     stored: bool = True
     """Whether the MLflow store knows the run."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to the disk, rename: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mfpgan.files import write_atomically
 from mfpgan.tracking.mlflow_store import LONGEST_PARAM, VERSION_TAG, Store, StoreError, open_store
 from mfpgan.tracking.records import fetch, find_run
 from mfpgan.tracking.run import TrackedRun, warn
-from mfpgan.tracking.run_folder import RunRecord, drop_after, environment, write_atomically, write_json, write_record
+from mfpgan.tracking.run_folder import RunRecord, drop_after, environment, write_json, write_record
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 

@@ -16,7 +16,7 @@ from mfpgan.config import TrainConfig
 from mfpgan.figures import draw_triplet
 from mfpgan.losses.segmentation import SegmentationLoss
 from mfpgan.metrics import METRICS, confusion
-from mfpgan.session import predict
+from mfpgan.session import THRESHOLD, predict
 from mfpgan.tracking import Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
@@ -143,9 +143,7 @@ class Trainer:
         lr = self.plan.lr_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        clicks = first_turn(
-            batch, self.strategy, seed=self.config.seed, position=self.step * self.config.batch_size
-        )
+        clicks = first_turn(batch, self.strategy, seed=self.config.seed, position=self.step * self.config.batch_size)
         maps = click_maps(clicks, *batch.image.shape[-2:]).to(self.device, non_blocking=True)
         batch = batch.to(self.device)
 
@@ -179,9 +177,9 @@ class Trainer:
         position = 0
         for batch in self.validation():
             clicks = first_turn(batch, self.validation_strategy, seed=VALIDATION_SEED, position=position)
-            batch = batch.to(self.device)
-            masks = predict(self.generator, batch.image, clicks, "bf16" if self.bf16 else "fp32").cpu().numpy() > 0.5
-            truths, valid = batch.target.cpu().numpy() > 0.5, batch.valid.cpu().numpy() > 0.5
+            image = batch.image.to(self.device)
+            masks = predict(self.generator, image, clicks, "bf16" if self.bf16 else "fp32").cpu().numpy() > THRESHOLD
+            truths, valid = batch.target.numpy() > 0, batch.valid.numpy() > 0
             for index in range(len(batch.ids)):
                 counts = confusion(masks[index, 0], truths[index, 0], ~valid[index, 0])
                 for name, values in scores.items():
@@ -192,9 +190,14 @@ class Trainer:
         return {f"val/{name}": float(np.mean(values)) for name, values in scores.items() if values}
 
     def _draw(
-        self, number: int, image: Tensor, clicks: Sequence[Click], target: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]
+        self,
+        number: int,
+        image: Tensor,
+        clicks: Sequence[Click],
+        target: np.ndarray[Any, Any],
+        mask: np.ndarray[Any, Any],
     ) -> None:
-        photo = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+        photo = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         self.run.image(f"val_triplet_{number}", draw_triplet(photo, clicks, target, mask), self.step)
 
     def save(self) -> None:

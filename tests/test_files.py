@@ -1,0 +1,74 @@
+"""Files are whole or not there, and weights cannot run code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mfpgan.files import read_weights, write_atomically
+from mfpgan.training.checkpoint import load_checkpoint, save_checkpoint
+from mfpgan.types import InputError
+
+
+def test_write_atomically_keeps_the_old_file_on_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def fail(number: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
+    parts = {"generator": {"w": torch.randn(3)}, "step": 7, "config": "a: 1"}
+    save_checkpoint(tmp_path / "deep" / "last.pt", parts)
+    loaded = load_checkpoint(tmp_path / "deep" / "last.pt")
+    assert torch.equal(loaded["generator"]["w"], parts["generator"]["w"])
+    assert (loaded["step"], loaded["config"]) == (7, "a: 1")
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def test_nothing_in_a_file_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"generator": Bomb()}, "bomb.pt")
+    with pytest.raises(InputError, match=r"bomb\.pt"):
+        load_checkpoint(Path("bomb.pt"))
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04broken", bytes(range(256)) * 9])
+def test_broken_files_are_one_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_weights(tmp_path / "x.pt", "a checkpoint")
+    assert "x.pt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
+    torch.save({"format": 99, "generator": {}}, tmp_path / "new.pt")
+    with pytest.raises(InputError, match="another program or version"):
+        load_checkpoint(tmp_path / "new.pt")
+    with pytest.raises(InputError, match="no such file"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_refused(cut: float, tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"generator": {"w": torch.randn(1000)}})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
+    with pytest.raises(InputError, match=r"last\.pt"):
+        load_checkpoint(path)
