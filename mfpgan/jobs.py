@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import DataSet, InputError
 
 RUNS = Path("runs")
+USUAL = ("bsds500 test", "sample val", "synthetic val")
+"""Data sets whose metrics are named by their first word."""
 CHANGEABLE_ON_RESUME = ("device", "workers")
 """Nothing else may change: the run would no longer be what its config says."""
 
@@ -189,19 +192,28 @@ class EvaluationJob:
                 limit=self.config.limit, progress=lambda done, total: progress("interactive", done, total),
             )  # fmt: skip
         report = Report(self.data.name, self.data.digest(), single, interactive)
+        prefix = prefix_of(self.data, self.config)
+        folder = self.folder / "eval" / prefix
         with tracking.reopen_run(self.record.id, RUNS) as run:
-            folder = self.folder / "eval" / prefix_of(self.data)
             write_atomically(folder / "report.json", report.to_json().encode())
-            record_report(
-                report, run, prefix_of(self.data), step=step, generator=generator, data=self.data, precision=precision
-            )
-            run.artifact(folder / "report.json", f"eval/{prefix_of(self.data)}")
+            record_report(report, run, prefix, step=step, generator=generator, data=self.data, precision=precision)
+            run.artifact(folder / "report.json", f"eval/{prefix}")
         return report
 
 
-def prefix_of(data: DataSet) -> str:
-    """What the metrics of a data set begin with: "bsds500" of "bsds500 test", "lvis" of "lvis v1_val"."""
-    return data.name.split()[0].rstrip(",").lower()
+def prefix_of(data: DataSet, config: EvalConfig) -> str:
+    """What the metrics of an evaluation begin with, so that only equal things share a name.
+
+    "bsds500" is the whole test split with 20 clicks; another split, fewer images or another number of clicks is said:
+    "bsds500-val", "bsds500-first50", "bsds500-5clicks".
+    """
+    name = data.name if data.name not in USUAL else data.name.split()[0]
+    parts = re.findall(r"[A-Za-z0-9_.]+", name)
+    if config.limit:
+        parts.append(f"first{config.limit}")
+    if config.max_clicks != EvalConfig().max_clicks:
+        parts.append(f"{config.max_clicks}clicks")
+    return "-".join(parts)
 
 
 def load_run(run_id: str, device: str = "auto") -> tuple[MFPResNetUNet, TrainConfig]:

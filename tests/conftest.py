@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Before anything imports torch: spinning OpenMP threads make tests several times slower beside another busy process.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

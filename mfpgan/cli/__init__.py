@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from mfpgan.cli.options import ConfigCommand, resolve
 from mfpgan.types import InputError
 from mfpgan.version import __version__
+
+if TYPE_CHECKING:
+    from mfpgan.training.trainer import Trainer
 
 BAD_INPUT, PROBLEMS_FOUND = 2, 1
 """Exit codes; 130 and 143 mean stopped by a signal."""
@@ -89,35 +90,40 @@ def train(
     display.say(job.data.note)
     if job.warning:
         display.warn(job.warning)
-    with job.start() as trainer:
+    with Stopper() as stopper, job.start() as trainer:
+        stopper.trainer = trainer
         click.echo(trainer.run.id)
         display.say(f"Steps {trainer.step} to {trainer.plan.steps} on {trainer.device}; files in {trainer.run.folder}.")
-        with display.Watch("train", trainer.step) as watch, stop_on_signal(trainer) as received:
+        with display.Watch("train", trainer.step) as watch:
             trainer.train(lambda report: watch.update(*report))
-    if received:
+    if stopper.signal:
         display.say(f"Stopped at step {trainer.step}; go on with: mfpgan train --resume {trainer.run.id[:8]}")
-        return 128 + received[0]
+        return 128 + stopper.signal
     display.say(f"Done. Next: mfpgan eval --run-id {trainer.run.id[:8]}")
     return 0
 
 
-@contextmanager
-def stop_on_signal(trainer: Any) -> Iterator[list[int]]:
-    """The first SIGINT or SIGTERM ends the run after the present step, with a checkpoint; a second one ends it at once."""
-    received: list[int] = []
+class Stopper:
+    """While it is entered, the first SIGINT or SIGTERM lets a running trainer finish its step and save; a second one,
+    or one before the trainer runs, ends the program at once."""
 
-    def stop(number: int, _: Any) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        trainer.stop_requested = True
+    def __init__(self) -> None:
+        self.trainer: Trainer | None = None
+        self.signal = 0
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Stopper:
+        self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _stop(self, number: int, _: object) -> None:
+        if self.trainer is None or self.signal:
+            raise SystemExit(128 + number)
+        self.signal = number
+        self.trainer.stop_requested = True
 
 
 @app.command("eval", cls=ConfigCommand, config="EvalConfig")
@@ -150,11 +156,14 @@ def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json:
 @app.command()
 @click.argument("prefixes", nargs=-1, metavar="[RUN_ID]...")
 def runs(prefixes: tuple[str, ...]) -> None:
-    """List the runs, newest first, with their key parameters and numbers; or only the runs named."""
+    """List the runs, newest first; with ids (unique prefixes), compare those side by side."""
     from mfpgan import tracking
     from mfpgan.cli import tables
 
-    tables.show_runs([tracking.find_run(prefix) for prefix in prefixes] if prefixes else tracking.list_runs())
+    if prefixes:
+        tables.compare_runs([tracking.find_run(prefix) for prefix in prefixes])
+    else:
+        tables.show_runs(tracking.list_runs())
 
 
 @app.command()

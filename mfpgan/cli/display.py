@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,6 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
+"""For results."""
+if not stdout.is_terminal and "COLUMNS" not in os.environ:
+    stdout.width = 120  # in a file nothing has to fit a screen
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, progress is a line each so many seconds."""

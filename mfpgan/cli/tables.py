@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -33,38 +34,34 @@ def show_report(report: Report) -> None:
 
 def _single_table(report: Report, single: SingleResult, part: str) -> Table:
     images = len(single.rows) if part == "single" else int(part.removeprefix("single"))
-    table = Table(
-        title=f"{report.data}: one positive, one negative random click, {single.size} px, {images} images",
-        title_justify="left",
-    )
-    table.add_column("")
+    table = _table(f"{report.data}: two random clicks (one positive, one negative), {single.size} px, {images} images")
     names = list(next(iter(single.scores[part].values())).pooled)
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("mean IoU over images [95 %]", justify="right")
+    for name in ["", *names]:
+        table.add_column(WORDS.get(name, name), justify="right" if name else "left")
+    table.add_column("IoU by image \\[95 %]", justify="right")
     for name, score in single.scores[part].items():
-        table.add_row(name, *(f"{score.pooled[key]:.4f}" for key in names), _interval(score.per_image["iou"]))
+        table.add_row(name, *(f"{score.pooled[key]:.4f}" for key in names), _interval(score.per_image["iou"], 3))
     return table
 
 
 def _interactive_table(report: Report, result: InteractiveResult) -> Table:
     objects = len(result.rows)
-    table = Table(
-        title=f"{report.data}: robot, {result.max_clicks} clicks, {objects} objects at native size",
-        title_justify="left",
-    )
-    for name in ("IoU", "NoC, mean clicks [95 %]", "never reached"):
+    table = _table(f"{report.data}: robot, {result.max_clicks} clicks, {objects} objects at native size")
+    for name in ("IoU", "NoC, mean clicks \\[95 %]", "never reached"):
         table.add_column(name, justify="right")
     for percent, value in result.noc.items():
         failures = result.failures[percent]
         table.add_row(f"{percent} %", _interval(value, 2), f"{failures} ({failures / objects:.0%})")
-    table.caption = f"{result.seconds_per_click:.3f} s a click, {result.overhead_share:.0%} of it outside the network"
+    stdout.print(
+        f"{result.seconds_per_click:.3f} s a click, {result.overhead_share:.0%} of it outside the network.",
+        soft_wrap=True,
+    )
     return table
 
 
 def _clicks_table(result: InteractiveResult) -> Table:
     shown = [click for click in SHOWN_CLICKS if click <= result.max_clicks]
-    table = Table(title="After so many clicks, mean over objects", title_justify="left")
+    table = _table("After so many clicks, mean over objects")
     table.add_column("")
     for click in shown:
         table.add_column(str(click), justify="right")
@@ -77,49 +74,93 @@ def _interval(value: Estimate, digits: int = 4) -> str:
     return f"{value.mean:.{digits}f} \\[{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
-RUN_METRICS = {
-    "val/iou": "val IoU", "single20/dice": "Dice, 20 images", "single/dice": "Dice", "single/iou": "IoU",
-    "NoC_80": "NoC 80", "NoC_90": "NoC 90",
+def _table(title: str) -> Table:
+    """An empty table under a line that may be longer than the table."""
+    stdout.print()
+    stdout.print(escape(title), soft_wrap=True, style="bold")
+    return _plain()
+
+
+def _plain() -> Table:
+    return Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+
+
+WORDS = {"dice": "Dice", "iou": "IoU", "val/iou": "val IoU"}
+RUN_PARAMETERS = {
+    "data_name": "training data", "adv": "adv", "adv_weight": "adv weight", "clicks": "clicks", "loss": "loss",
+    "width": "width", "size": "size", "total_steps": "steps", "batch_size": "batch", "lr": "lr", "seed": "seed",
+    "encoder_start": "encoder from",
 }  # fmt: skip
-"""End of a metric's name, and what its column is called; the beginning is the data set."""
+RUN_METRICS = {
+    "single20/dice": "Dice, first 20", "single20/iou": "IoU, first 20", "single/dice": "Dice", "single/iou": "IoU",
+    "NoC_80": "NoC 80", "NoC_85": "NoC 85", "NoC_90": "NoC 90",
+}  # fmt: skip
+"""End of a metric's name, and what people call it; the beginning is the data set."""
 
 
 def show_runs(runs: Sequence[RunRecord]) -> None:
-    """A row a run: key parameters, and every number of RUN_METRICS that any of them has."""
+    """A row a run: what it is and how far it got, with the Dice and NoC of the data sets it was evaluated on."""
     if not runs:
         stdout.print("No runs yet; `mfpgan train` makes one.")
         return
-    columns = _metric_columns(run.metrics for run in runs)
-    table = Table(title=f"{len(runs)} run{'s' if len(runs) > 1 else ''}, newest first" if len(runs) > 1 else None)
-    for name in ("run", "name", "started", "status", "data", "adv", "clicks", "width", "steps"):
-        table.add_column(name, overflow="fold")
-    for title in columns.values():
-        table.add_column(title, justify="right", overflow="fold")
+    metrics = {
+        name: title.replace(" ", "\n", 1)
+        for name, title in _metric_titles(runs).items()
+        if name.endswith(("val/iou", "single/dice", "NoC_90")) and "-" not in name  # parts of data sets stay out
+    }
+    table = _plain()
+    for name in ("run", "started", "status", "recipe", "steps"):
+        table.add_column(name, no_wrap=name != "recipe")
+    for title in metrics.values():
+        table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
-        parameters = [run.params.get(key, "") for key in ("data_name", "adv", "clicks", "width", "total_steps")]
-        numbers = [f"{run.metrics[key]:.3f}" if key in run.metrics else "" for key in columns]
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
-        table.add_row(run.id[:8], *map(escape, [run.name, started, run.status.lower(), *parameters, *numbers]))
+        recipe = " ".join(run.params.get(key, "") for key in ("clicks", "adv"))
+        table.add_row(
+            run.id[:8], _started(run)[5:], run.status.lower(), escape(recipe), run.params.get("total_steps", ""),
+            *(_number(run, name, 3) for name in metrics),
+        )  # fmt: skip
     stdout.print(table)
 
 
-def _metric_columns(metrics: Iterable[dict[str, float]]) -> dict[str, str]:
-    """Metric name to title, data set by data set, in the order of RUN_METRICS."""
-    names = sorted({name for one in metrics for name in one})
-    columns: dict[str, str] = {}
-    for prefix in ["val", *sorted({name.split("/")[0] for name in names} - {"val"})]:
-        for end, title in RUN_METRICS.items():
-            name = end if prefix == "val" else f"{prefix}/{end}"
-            if name in names:
-                columns[name] = title if prefix == "val" else f"{prefix} {title}"
-    return columns
+def compare_runs(runs: Sequence[RunRecord]) -> None:
+    """A column a run: its parameters, and below them every number that any of them has."""
+    table = _plain()
+    table.add_column("run")
+    for run in runs:
+        table.add_column(run.id[:8], justify="right", overflow="fold")
+    table.add_row("name", *(escape(run.name) for run in runs))
+    table.add_row("started", *map(_started, runs))
+    table.add_row("status", *(run.status.lower() for run in runs))
+    for key, title in RUN_PARAMETERS.items():
+        table.add_row(title, *(escape(run.params.get(key, "")) for run in runs))
+    table.add_section()
+    for name, title in _metric_titles(runs).items():
+        table.add_row(title, *(_number(run, name) for run in runs))
+    stdout.print(table)
+
+
+def _metric_titles(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Metric name to title, data set by data set, in the order of RUN_METRICS; only those that some run has."""
+    names = {name for run in runs for name in run.metrics}
+    prefixes = sorted({name.split("/")[0] for name in names} - {"val", "train", "d"})
+    titles = {"val/iou": "val IoU", "val/dice": "val Dice"}
+    titles |= {f"{prefix}/{end}": f"{prefix} {title}" for prefix in prefixes for end, title in RUN_METRICS.items()}
+    return {name: title for name, title in titles.items() if name in names}
+
+
+def _number(run: RunRecord, name: str, digits: int = 4) -> str:
+    return f"{run.metrics[name]:.{2 if 'NoC' in name else digits}f}" if name in run.metrics else ""
+
+
+def _started(run: RunRecord) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
 
 
 def show_check(report: CheckReport) -> None:
     """What a data set holds, and what is wrong with it."""
     stdout.print(f"{escape(report.name)}: {report.kind}, {report.images} images, {report.objects} usable objects")
     if report.areas_px:
-        table = Table(title="object sizes", title_justify="left")
+        table = _table("Object sizes")
         table.add_column("")
         quantiles = report.quantiles_px()
         for quantile in quantiles:
@@ -127,7 +168,7 @@ def show_check(report: CheckReport) -> None:
                 "smallest" if quantile == 0 else "largest" if quantile == 1 else f"{quantile:.0%}", justify="right"
             )
         table.add_row("pixels", *(f"{value:.0f}" for value in quantiles.values()))
-        table.add_row("share of image", *(f"{value:.2%}" for value in report.quantiles_share().values()))
+        table.add_row("% of image", *(f"{100 * value:.2f}" for value in report.quantiles_share().values()))
         stdout.print(table)
     if report.categories:
         most = ", ".join(f"{name} {count}" for name, count in report.categories.most_common(12))

@@ -1,0 +1,118 @@
+"""The loop: reproducible to the bit, resumable to the bit, and off means off."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+
+import pytest
+import torch
+
+from mfpgan import build
+from mfpgan.config import TrainConfig
+from mfpgan.losses.adversarial import ADVERSARIAL
+from mfpgan.tracking import NoRun
+from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.trainer import NotFiniteError, Plan, StepReport, Trainer
+from mfpgan.types import InputError
+
+BASE = {
+    "data": "synthetic", "adv": "off", "size": 96, "width": 0.1, "steps": 4, "batch_size": 2, "encoder_weights": "none",
+    "precision": "fp32", "device": "cpu", "workers": 0, "log_every": 1, "eval_every": 100, "val_images": 2,
+}  # fmt: skip
+
+
+def make(folder: Path, **changes: object) -> Trainer:
+    config = TrainConfig.from_mapping(BASE | changes, "test")
+    return build.trainer(config, build.training_data(config), NoRun(folder), build.generator_of(config)[0])
+
+
+def run(folder: Path, **changes: object) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    trainer = make(folder, **changes)
+    reports: list[StepReport] = []
+    trainer.train(reports.append)
+    timeless = [{k: v for k, v in r.metrics.items() if k != "train/samples_per_second"} for r in reports]
+    return timeless, {k: v.clone() for k, v in trainer.generator.state_dict().items()}
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("adv", ["off", *ADVERSARIAL])
+def test_two_runs_of_one_seed_are_equal_to_the_bit(adv: str, tmp_path: Path) -> None:
+    first, second, other = (run(tmp_path, adv=adv, seed=seed) for seed in (5, 5, 6))
+    assert first[0] == second[0]
+    assert equal(first[1], second[1])
+    assert not equal(first[1], other[1])
+
+
+@pytest.mark.parametrize("adv", ADVERSARIAL)
+def test_off_is_weight_zero_to_the_bit_and_a_weight_matters(adv: str, tmp_path: Path) -> None:
+    off, zero, one = run(tmp_path), run(tmp_path, adv=adv, adv_weight=0), run(tmp_path, adv=adv, adv_weight=1)
+    assert equal(off[1], zero[1])
+    assert [m["train/seg"] for m in off[0]] == [m["train/seg"] for m in zero[0]]
+    assert not equal(off[1], one[1])
+
+
+@pytest.mark.parametrize("adv", ["off", "hinge"])
+def test_four_steps_are_two_and_two_more(adv: str, tmp_path: Path) -> None:
+    history, whole = run(tmp_path / "whole", adv=adv)
+    first = make(tmp_path / "parts", adv=adv)
+
+    def stop_after_two(report: StepReport) -> None:
+        first.stop_requested = report.step == 1
+
+    first.train(stop_after_two)
+    assert first.step == 2
+    second = make(tmp_path / "parts", adv=adv)
+    second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
+    reports: list[StepReport] = []
+    second.train(reports.append)
+    assert [r.step for r in reports] == [3, 4]
+    assert equal(second.generator.state_dict(), whole)
+    assert reports[-1].metrics["train/loss"] == history[-1]["train/loss"]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    history, _ = run(tmp_path, adv="hinge", steps=40, batch_size=4, lr=3e-3, lr_gamma=1)
+    losses = [m["train/seg"] for m in history]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    batch = next(iter(trainer.batches(range(1))))
+    before = {k: v.clone() for k, v in trainer.generator.named_parameters()}
+    trainer.loss = lambda *_, **__: torch.tensor(float("nan"))  # type: ignore[assignment]
+    with pytest.raises(NotFiniteError, match=r"step 1 .*--lr"):
+        trainer.train_step(batch)
+    assert equal(before, dict(trainer.generator.named_parameters()))
+
+
+def test_training_mode_comes_back_after_validation(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    scores = trainer.validate()
+    assert scores.keys() == {"val/iou", "val/dice"}
+    assert not trainer.generator.training
+    before = trainer.generator.encoder.bn1.running_mean.clone()
+    trainer.train_step(next(iter(trainer.batches(range(1)))))
+    assert trainer.generator.training
+    assert not torch.equal(before, trainer.generator.encoder.bn1.running_mean)
+
+
+def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    with pytest.raises(InputError, match="training data has changed"):
+        trainer.load_state_dict(trainer.state_dict() | {"data_digest": "0" * 16})
+
+
+def test_the_seed_recipes_schedule() -> None:
+    plan = Plan.of(TrainConfig(), images=100_170)
+    assert plan.steps == 20 * 100_170 // 4 == 500_850
+    epoch = plan.steps / 20
+    assert [plan.lr_at(ceil(epoch * e)) for e in (0, 4, 5, 10, 19)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6])
+    assert plan.lr_at(ceil(epoch * 5) - 1) == 1e-3
+    stretched = Plan.of(TrainConfig(steps=100), images=7)
+    assert [stretched.lr_at(s) for s in (24, 25, 99)] == pytest.approx([1e-3, 1e-4, 1e-6])
+    assert Plan.of(TrainConfig(epochs=1), images=1).steps == 1
