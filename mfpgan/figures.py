@@ -62,7 +62,7 @@ def draw_triplet(
     panels = (
         (photo, [("image and clicks", None)]),
         (truth, [("truth", None)]),
-        (answer, [("prediction:", None), ("found", FOUND), ("missed", MISSED), ("too much", EXTRA)]),
+        (answer, [("found", FOUND), ("missed", MISSED), ("too much", EXTRA)]),
     )
     gap = np.full((CAPTION_PX + image.shape[0], GAP_PX, 3), PAPER, np.uint8)
     columns = [np.concatenate([_caption(words, width), panel]) for panel, words in panels]

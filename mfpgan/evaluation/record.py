@@ -36,7 +36,11 @@ def record_report(
             title = f"{report.data}, {part.replace('single20', 'first 20 images').replace('single', 'all images')}"
             run.image(f"{prefix}_confusion_{part}", confusion_figure(scores[MODEL].confusion, title), step)
         for number, (case, mask) in enumerate(_drawn(report, generator, data, precision)):
-            run.image(f"{prefix}_triplet_{number:02}", draw_triplet(case.image, case.clicks, case.target, mask), step)
+            run.image(
+                f"{prefix}_triplet_{number:02}",
+                draw_triplet(case.image, case.clicks, case.target, mask, case.ignore),
+                step,
+            )
     if report.interactive:
         run.image(
             f"{prefix}_clicks",

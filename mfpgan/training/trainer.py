@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from mfpgan.tracking import Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.simulate import first_turn
-from mfpgan.types import Batch, Click, ClickStrategy, InputError
+from mfpgan.types import Batch, ClickStrategy, InputError
 
 VALIDATION_SEED = 1_000_003
 """Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""
@@ -185,20 +185,13 @@ class Trainer:
                 for name, values in scores.items():
                     values.append(METRICS[name](counts))
                 if position + index < TRIPLETS:
-                    self._draw(position + index, batch.image[index], clicks[index], truths[index, 0], masks[index, 0])
+                    picture = draw_triplet(
+                        (batch.image[index].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8),
+                        clicks[index], truths[index, 0], masks[index, 0], ~valid[index, 0],
+                    )  # fmt: skip
+                    self.run.image(f"val_triplet_{position + index}", picture, self.step)
             position += len(batch.ids)
         return {f"val/{name}": float(np.mean(values)) for name, values in scores.items() if values}
-
-    def _draw(
-        self,
-        number: int,
-        image: Tensor,
-        clicks: Sequence[Click],
-        target: np.ndarray[Any, Any],
-        mask: np.ndarray[Any, Any],
-    ) -> None:
-        photo = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        self.run.image(f"val_triplet_{number}", draw_triplet(photo, clicks, target, mask), self.step)
 
     def save(self) -> None:
         """Write the checkpoint of the present step."""

@@ -1,0 +1,114 @@
+"""Two evaluated runs as the README's table: each number with its interval, and the paired difference.
+
+python experiments/compare.py RUN_A RUN_B --data bsds500                     prints Markdown
+python experiments/compare.py RUN_A RUN_B --data bsds500 --readme README.md  puts it between the README's markers,
+                                                                             and the curves beside it as a picture
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mfpgan import tracking
+from mfpgan.evaluation.report import MODEL, Estimate, Report
+from mfpgan.figures import clicks_curve_figure
+from mfpgan.files import write_atomically
+from mfpgan.metrics import METRICS, bootstrap_interval
+
+BEGIN, END = "<!-- results: written by experiments/compare.py -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs=2, metavar="RUN", help="run id or unique prefix")
+    parser.add_argument("--data", default="bsds500", help="prefix of the evaluation's metrics")
+    parser.add_argument("--readme", type=Path, help="file to put the table into")
+    arguments = parser.parse_args()
+    records = [tracking.find_run(run) for run in arguments.runs]
+    paths = [record.folder / "eval" / arguments.data / "report.json" for record in records]
+    names = [record.params["adv"] for record in records]
+    first, second = (Report.from_json(path.read_text(encoding="utf-8")) for path in paths)
+    text = "\n".join([*single_table(names, first, second), "", *interactive_table(names, first, second)])
+    if arguments.readme is None:
+        print(text)
+        return
+    readme = arguments.readme.read_text(encoding="utf-8")
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    picture = Path("docs") / "iou_by_click.png"
+    link = f"![IoU by click]({picture})"
+    write_atomically(arguments.readme, f"{before}{BEGIN}\n\n{text}\n\n{link}\n\n{END}{after}".encode())
+    curves = {f"--adv {name}": one.interactive.iou for name, one in zip(names, (first, second), strict=True)}
+    picture_path = arguments.readme.parent / picture
+    picture_path.parent.mkdir(exist_ok=True)
+    Image.fromarray(clicks_curve_figure(curves, f"{first.data}: mean IoU after each click")).save(picture_path)
+
+
+def single_table(names: list[str], first: Report, second: Report) -> list[str]:
+    """Protocol `single`: pooled pixels of the first 20 and of all images, references and the difference."""
+    lines = [
+        f"| `single`, {first.data} | Dice | IoU | precision | recall | accuracy | IoU, mean over images [95 %] |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for part, scores in first.single.scores.items():
+        images = part.removeprefix("single") or str(len(first.single.rows))
+        rows = [(f"`--adv {names[0]}`", scores[MODEL]), (f"`--adv {names[1]}`", second.single.scores[part][MODEL])]
+        rows += [(name, score) for name, score in scores.items() if name != MODEL]
+        for name, score in rows:
+            numbers = " | ".join(f"{score.pooled[key]:.4f}" for key in METRICS)
+            lines.append(f"| {name}, {images} images | {numbers} | {estimate(score.per_image['iou'], 3)} |")
+    per_image = [[METRICS["iou"](row.confusion[MODEL]) for row in report.single.rows] for report in (first, second)]
+    change = difference(*per_image, [row.image for row in first.single.rows])
+    lines.append(f"| **{names[1]} - {names[0]}**, paired by image | | | | | | {estimate(change, 3, sign=True)} |")
+    return lines
+
+
+def interactive_table(names: list[str], first: Report, second: Report) -> list[str]:
+    """Protocol `interactive`: clicks to an IoU, failures, IoU after some clicks, and the difference."""
+    one, two = first.interactive, second.interactive
+    groups = [row.image for row in one.rows]
+    clicks = [click for click in (1, 3, 5, 10, 20) if click <= one.max_clicks]
+    lines = [
+        f"| `interactive`, {first.data}, {len(one.rows)} objects, {one.max_clicks} clicks "
+        f"| `--adv {names[0]}` | `--adv {names[1]}` | {names[1]} - {names[0]}, paired |",
+        "| --- | --- | --- | --- |",
+    ]
+    for percent, value in one.noc.items():
+        change = difference([row.noc[percent] for row in one.rows], [row.noc[percent] for row in two.rows], groups)
+        lines.append(
+            f"| NoC_{percent} | {estimate(value, 2)} | {estimate(two.noc[percent], 2)} | {estimate(change, 2, sign=True)} |"
+        )
+        shares = [f"{result.failures[percent]} ({result.failures[percent] / len(groups):.0%})" for result in (one, two)]
+        lines.append(f"| never at {percent} % | {shares[0]} | {shares[1]} | |")
+    for title, key in (("IoU", "iou"), ("boundary IoU", "biou")):
+        for click in clicks:
+            pair = [[getattr(row, key)[click - 1] for row in result.rows] for result in (one, two)]
+            values = [getattr(result, key)[click - 1] for result in (one, two)]
+            change = estimate(difference(*pair, groups), 3, sign=True)
+            lines.append(
+                f"| {title} after {click} click{'s' * (click > 1)} | {estimate(values[0], 3)} | {estimate(values[1], 3)} | {change} |"
+            )
+    lines.append(
+        f"| seconds a click (outside the network) | {one.seconds_per_click:.3f} ({one.overhead_share:.0%}) "
+        f"| {two.seconds_per_click:.3f} ({two.overhead_share:.0%}) | |"
+    )
+    return lines
+
+
+def difference(first: list[float], second: list[float], groups: list[int]) -> Estimate:
+    """Mean of second - first object by object, 95 % bootstrap over images."""
+    changes = np.subtract(second, first).tolist()
+    return Estimate(float(np.mean(changes)), *bootstrap_interval(changes, groups))
+
+
+def estimate(value: Estimate, digits: int, sign: bool = False) -> str:
+    form = f"{'+' if sign else ''}.{digits}f"
+    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
+
+
+if __name__ == "__main__":
+    main()
