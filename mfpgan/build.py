@@ -13,7 +13,8 @@ from torch import nn
 from mfpgan import tracking
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.config import TrainConfig
-from mfpgan.data import find_default, open_dataset
+from mfpgan.data import DATASETS, Progress, Request, find_default, open_dataset, recognise
+from mfpgan.data.folder import has_split
 from mfpgan.data.loader import default_workers, training_batches, validation_batches
 from mfpgan.data.subset import hold_out
 from mfpgan.losses.adversarial import ADVERSARIAL
@@ -39,50 +40,70 @@ class TrainingData(NamedTuple):
     """One line that says what was taken."""
 
 
-def training_data(config: TrainConfig) -> TrainingData:
+def training_data(config: TrainConfig, progress: Progress | None = None) -> TrainingData:
     """Open the training and validation data of a config.
 
+    Args:
+        progress: called with (done, all) while a slow opening goes on.
+
     Raises:
-        InputError: either cannot be opened.
+        InputError: either cannot be opened, or a validation object or the first training object cannot be read.
     """
     spec, note = (config.data, "") if config.data else find_default("train")
     train: DataSet = open_dataset(
-        spec, images=config.images, split=config.split, ignore_value=config.ignore_value, role="train"
+        spec,
+        images=config.images,
+        split=config.split,
+        ignore_value=config.ignore_value,
+        role="train",
+        progress=progress,
     )
     note = f"{note[0].upper()}{note[1:]}." if note else f"Training data: {train.name}."
     if config.val_data == "none":
         return TrainingData(train, None, [], f"{note} No validation.")
     validation: DataSet
     if config.val_data:
-        validation = open_dataset(config.val_data, images=config.images, role="eval")
-    elif beside := _validation_beside(spec):
-        validation = open_dataset(beside, images=config.images, split="val" if spec == "sample" else None, role="eval")
+        validation = _open_known(config, config.val_data, config.val_split)
+    elif beside := _validation_beside(spec, config.split):
+        validation = _open_known(config, *beside)
     else:
-        train, validation = hold_out(train, config.seed)
+        train, validation = hold_out(train)
     groups = validation.objects_of_image
     chosen = np.unique(np.linspace(0, len(groups) - 1, min(config.val_images, len(groups))).round().astype(int))
     objects = [groups[image][0] for image in chosen]
+    for number in objects:  # a missing photo should be found now, not at the first validation
+        validation[number]
+    train[0]
     return TrainingData(
         train, validation, objects, f"{note} Validation on {len(objects)} objects of {validation.name}."
     )
 
 
-def _validation_beside(spec: str) -> str | None:
-    """The data set's own validation part, where its kind has one."""
-    path = Path(spec)
-    if spec == "sample":
-        return spec
-    if path.suffix == ".json" and "train" in path.name:
+def _open_known(config: TrainConfig, spec: str, split: str | None) -> DataSet:
+    """Validation data, with those of the training data's options that mean something to its kind."""
+    known = DATASETS[recognise(Request(spec))].options
+    shared = {name: getattr(config, name) for name in ("images", "ignore_value") if name in known}
+    return open_dataset(spec, split=split, role="val", **shared)
+
+
+def _validation_beside(spec: str, split: str | None) -> tuple[str, str | None] | None:
+    """Where the training data's own validation part is, and which split of it, where its kind has one."""
+    kind = recognise(Request(spec))
+    path = Path(spec).expanduser()
+    if kind == "lvis":
         sibling = path.with_name(path.name.replace("train", "val"))
-        return str(sibling) if sibling.is_file() else None
-    return None
+        return (str(sibling), None) if sibling != path and sibling.is_file() else None
+    if kind == "folder":
+        return (spec, "val") if split == "train" and has_split(path, "val") else None
+    return (spec, None) if split in (None, "train") else None
 
 
 def generator_of(config: TrainConfig) -> tuple[MFPResNetUNet, str]:
     """The generator as a run starts with it, a function of the seed; and what its encoder started from."""
-    state, origin = encoder_state(config.encoder_weights)
-    if state is not None and config.width != 1 and config.encoder_weights == "auto":
+    if config.encoder_weights == "auto" and config.width != 1:
         state, origin = None, "none (pretrained weights fit only --width 1)"
+    else:
+        state, origin = encoder_state(config.encoder_weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         generator = MFPResNetUNet(config.width)
@@ -143,7 +164,7 @@ def load_generator(folder: Path, device: torch.device) -> tuple[MFPResNetUNet, T
     Raises:
         InputError: the checkpoint is missing, broken, or does not fit its own config.
     """
-    path = folder / "checkpoints" / "last.pt"
+    path = folder / tracking.CHECKPOINT
     parts = load_checkpoint(path)
     config = config_of(folder)
     generator = MFPResNetUNet(config.width)

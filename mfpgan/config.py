@@ -7,10 +7,10 @@ a contract test holds each literal against the table that implements it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mfpgan.types import InputError
 
@@ -78,6 +78,8 @@ class TrainConfig(_Config):
     """Mask value that means "do not count" in a folder of masks."""
     val_data: str | None = None
     """Validation data, as for `data`, or `none`; left out: the val part beside the training data, otherwise one image in 20 (64 at most) is held out."""
+    val_split: str | None = None
+    """Part of the validation data set; left out: its val part, where it has one."""
     val_images: int = Field(64, ge=1)
     """Images validated on, spread evenly; one object of each."""
 
@@ -104,7 +106,7 @@ class TrainConfig(_Config):
     """Learning rate of the discriminator's Adam (betas 0, .9)."""
 
     epochs: int = Field(20, ge=1)
-    """Passes over the images, one random object of each."""
+    """Passes over the images, one random object of each; with --steps, the parts that the schedule counts in."""
     steps: int | None = Field(None, ge=1)
     """Length of the run in steps instead of epochs; the schedule is stretched over them."""
     batch_size: int = Field(4, ge=1)
@@ -112,7 +114,7 @@ class TrainConfig(_Config):
     lr: float = Field(1e-3, gt=0)
     """Learning rate of the generator's Adam."""
     lr_step: int = Field(5, ge=1)
-    """Epochs after which the learning rate falls (StepLR)."""
+    """Epochs (with --steps: parts of the run, of as many as --epochs says) after which the learning rate falls."""
     lr_gamma: float = Field(0.1, gt=0, le=1)
     """Factor by which it falls."""
 
@@ -131,6 +133,11 @@ class TrainConfig(_Config):
     """Steps between validations; left out: ten in a run."""
     save_every: int | None = Field(None, ge=1)
     """Steps between checkpoints; left out: at each validation."""
+
+    @field_validator("adv", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads the word off as false
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -162,8 +169,3 @@ class EvalConfig(_Config):
     """fp32, bf16 (autocast), or auto: bf16 on CUDA, fp32 elsewhere."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
-
-
-def choices(name: Any) -> tuple[str, ...]:
-    """The words of a literal of this file: `choices(ClicksName) == ("random", "center")`."""
-    return get_args(name)

@@ -69,24 +69,6 @@ def draw_triplet(
     return np.concatenate([columns[0], gap, columns[1], gap, columns[2]], axis=1)
 
 
-def stack(rows: Sequence[Image]) -> Image:
-    """Pictures one below the other, on white, left-aligned, with a gap of 6 pixels.
-
-    Args:
-        rows: (H, W, 3) uint8 each, any sizes; at least one.
-
-    Raises:
-        ValueError: there is no row.
-    """
-    if not rows:
-        raise ValueError("stack needs at least one row")
-    width = max(row.shape[1] for row in rows)
-    padded = [
-        cv2.copyMakeBorder(row, 0, GAP_PX, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=PAPER) for row in rows
-    ]
-    return np.concatenate(padded)[:-GAP_PX]
-
-
 def confusion_figure(confusion: Confusion, title: str) -> Image:
     """Confusion matrix of pixels: counts, shares of all pixels, and the share of each true class.
 

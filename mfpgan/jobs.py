@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from mfpgan import build, tracking
 from mfpgan.config import EvalConfig, TrainConfig
-from mfpgan.data import find_default, open_dataset
+from mfpgan.data import Progress, find_default, open_dataset
 from mfpgan.evaluation.interactive import evaluate_interactive
 from mfpgan.evaluation.record import record_report
 from mfpgan.evaluation.report import Report
@@ -26,8 +27,8 @@ from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import DataSet, InputError
 
 RUNS = Path("runs")
-USUAL = ("bsds500 test", "sample val", "synthetic val")
-"""Data sets whose metrics are named by their first word."""
+USUAL = {"bsds500 test": 1426, "sample val": 41, "synthetic val": 192}
+"""Data sets, with their number of objects, whose metrics are named by their first word."""
 CHANGEABLE_ON_RESUME = ("device", "workers")
 """Nothing else may change: the run would no longer be what its config says."""
 
@@ -45,14 +46,17 @@ class TrainingJob:
     """Folder of the run that goes on."""
 
     @classmethod
-    def new(cls, config: TrainConfig, name: str | None = None) -> TrainingJob:
+    def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
         """A new run.
+
+        Args:
+            progress: called with (done, all) while the data is opened.
 
         Raises:
             InputError: data, device or weights cannot be used.
         """
         build.pick_device(config.device)
-        data = build.training_data(config)
+        data = build.training_data(config, progress)
         generator, origin = build.generator_of(config)
         return cls(config, data, generator, origin, name)
 
@@ -107,35 +111,34 @@ class TrainingJob:
     @contextmanager
     def start(self) -> Iterator[Trainer]:
         """The run opens, the trainer is handed out, and at the end the checkpoint goes to MLflow and the run closes."""
-        config, device = self.config, build.pick_device(self.config.device)
-        state: dict[str, Any] | None = None
-        run: tracking.TrackedRun
+        config = self.config
+        run: tracking.Run = tracking.NoRun()
+        trainer = build.trainer(config, self.data, run, self.generator)
         if self.resumed is not None:
             state = load_checkpoint(self.resumed / tracking.CHECKPOINT)
-            if state["data_digest"] != self.data.train.digest():  # before the run is touched
-                build.trainer(config, self.data, tracking.NoRun(), self.generator).load_state_dict(state)
-            run = tracking.resume_run(self.resumed.name, RUNS, step=state["step"])
+            trainer.load_state_dict(state)  # before the run is touched
+            run = tracking.resume_run(self.resumed.name, RUNS, step=trainer.step)
         else:
             parameters = config.model_dump() | {
                 "encoder_start": self.encoder_origin,
                 "data_name": self.data.train.name,
                 "data_digest": self.data.train.digest(),
+                "val_digest": self.data.validation.digest() if self.data.validation else None,
                 "total_steps": self.plan.steps,
+                "passes": round(self.plan.steps * config.batch_size / len(self.data.train.objects_of_image), 2),
             }
-            card = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+            card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
             run = tracking.start_run(
                 parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
             )
         with run:
-            trainer = build.trainer(config, self.data, run, self.generator)
-            if state is not None:
-                trainer.load_state_dict(state)
+            trainer.run = run
             try:
                 yield trainer
             finally:
                 if (run.folder / tracking.CHECKPOINT).is_file():
                     run.artifact(run.folder / tracking.CHECKPOINT, "checkpoints")
-            if trainer.stop_requested:
+            if trainer.step < self.plan.steps:
                 run.finish("KILLED")
 
 
@@ -155,17 +158,27 @@ class EvaluationJob:
     note: str
 
     @classmethod
-    def new(cls, run_id: str, config: EvalConfig) -> EvaluationJob:
+    def new(cls, run_id: str, config: EvalConfig, progress: Progress | None = None) -> EvaluationJob:
         """Find the run and open the data.
+
+        Args:
+            progress: called with (done, all) while the data is opened.
 
         Raises:
             InputError: no such run, or the data cannot be used.
         """
         record = tracking.find_run(run_id, RUNS)
         folder = tracking.fetch(record)
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{folder}: this run's folder cannot be written, and the report goes there; copy the run.")
         spec, note = (config.data, "") if config.data else find_default("eval")
         data: DataSet = open_dataset(
-            spec, images=config.images, split=config.split, ignore_value=config.ignore_value, role="eval"
+            spec,
+            images=config.images,
+            split=config.split,
+            ignore_value=config.ignore_value,
+            role="eval",
+            progress=progress,
         )
         note = f"{note[0].upper()}{note[1:]}." if note else f"Evaluation data: {data.name}."
         return cls(config, record, folder, data, note)
@@ -191,28 +204,47 @@ class EvaluationJob:
                 max_clicks=self.config.max_clicks, seed=self.config.seed,
                 limit=self.config.limit, progress=lambda done, total: progress("interactive", done, total),
             )  # fmt: skip
-        report = Report(self.data.name, self.data.digest(), single, interactive)
+        report = Report(
+            run_id=self.record.id, step=step, precision=precision, device=str(device),
+            data=self.data.name, digest=self.data.digest(), single=single, interactive=interactive,
+        )  # fmt: skip
         prefix = prefix_of(self.data, self.config)
-        folder = self.folder / "eval" / prefix
+        path = self.folder / "eval" / prefix / "report.json"
         with tracking.reopen_run(self.record.id, RUNS) as run:
-            write_atomically(folder / "report.json", report.to_json().encode())
-            record_report(report, run, prefix, step=step, generator=generator, data=self.data, precision=precision)
-            run.artifact(folder / "report.json", f"eval/{prefix}")
+            write_atomically(path, _with_other_protocol(report, path).to_json().encode())
+            record_report(report, run, prefix, generator=generator, data=self.data)
+            run.artifact(path, f"eval/{prefix}")
         return report
+
+
+def _with_other_protocol(report: Report, path: Path) -> Report:
+    """The report, and with it the other protocol's part of the file that it replaces, if that is of the same checkpoint."""
+    if not path.is_file() or (report.single and report.interactive):
+        return report
+    old = Report.from_json(path.read_text(encoding="utf-8"))
+    if replace(old, single=None, interactive=None) != replace(report, single=None, interactive=None):
+        return report
+    return replace(report, single=report.single or old.single, interactive=report.interactive or old.interactive)
 
 
 def prefix_of(data: DataSet, config: EvalConfig) -> str:
     """What the metrics of an evaluation begin with, so that only equal things share a name.
 
-    "bsds500" is the whole test split with 20 clicks; another split, fewer images or another number of clicks is said:
-    "bsds500-val", "bsds500-first50", "bsds500-5clicks".
+    "bsds500" is the whole test split, 20 clicks and seed 0; anything else is said: "bsds500-first50", "bsds500-5clicks",
+    "bsds500-seed9"; other data carries its name and the beginning of its digest: "folder-photos-3f2a81".
     """
-    name = data.name if data.name not in USUAL else data.name.split()[0]
-    parts = re.findall(r"[A-Za-z0-9_.]+", name)
+    name = data.name
+    if USUAL.get(name) == len(data):
+        parts = [name.split()[0]]
+    else:
+        parts = [*re.findall(r"[A-Za-z0-9_.]+", name), data.digest()[:6]]
+    usual = EvalConfig()
     if config.limit:
         parts.append(f"first{config.limit}")
-    if config.max_clicks != EvalConfig().max_clicks:
+    if config.max_clicks != usual.max_clicks:
         parts.append(f"{config.max_clicks}clicks")
+    if config.seed != usual.seed:
+        parts.append(f"seed{config.seed}")
     return "-".join(parts)
 
 

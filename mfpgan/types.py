@@ -92,6 +92,10 @@ class Batch:
                     f"got {tuple(tensor.shape)} {tensor.dtype}"
                 )
 
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory; the loader's pinning thread looks for this method."""
+        return Batch(self.ids, self.image.pin_memory(), self.target.pin_memory(), self.valid.pin_memory())
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         return Batch(
@@ -148,5 +152,5 @@ class DataSet(Protocol):
         ...
 
     def digest(self) -> str:
-        """16 hex digits that change when the annotations do; recorded with every run."""
+        """16 hex digits that change when the annotations do (not the photos); recorded with every run."""
         ...

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 import mfpgan
 from mfpgan.cli import main
@@ -123,8 +124,21 @@ def test_eval_json_is_the_report_alone(trained: str, command: Command) -> None:
     words = ("eval", "--run-id", trained, "--data", "sample", "--limit", "1", "--protocol", "single", "--json")
     first, second = json.loads(command(*words).out), json.loads(command(*words).out)
     assert first == second
-    assert first["data"] == "sample val"
+    assert (first["data"], first["step"], first["precision"]) == ("sample val", 4, "fp32")
     assert first["interactive"] is None
+
+
+def test_one_protocol_after_the_other_is_the_report_of_both(trained: str, command: Command, folder: Path) -> None:
+    for protocol in ("single", "interactive"):
+        words = ("--data", "synthetic", "--limit", "1", "--max-clicks", "2", "--protocol", protocol)
+        assert command("eval", "--run-id", trained, *words).code == 0
+    path = folder / "runs" / trained / "eval" / "synthetic-first1-2clicks" / "report.json"
+    report = json.loads(path.read_text())
+    assert report["single"]
+    assert report["interactive"]
+    other = ("--data", "synthetic", "--limit", "1", "--max-clicks", "2", "--protocol", "single", "--seed", "9")
+    assert command("eval", "--run-id", trained, *other).code == 0
+    assert json.loads(path.read_text()) == report, "another seed has another place"
 
 
 def test_without_data_the_sample_is_taken_and_said(trained: str, command: Command) -> None:
@@ -242,12 +256,35 @@ def test_a_broken_checkpoint_is_named(trained: str, folder: Path, command: Comma
 def test_data_check_finds_and_exits_1(command: Command, tmp_path: Path) -> None:
     assert command("data", "check", "sample").code == 0
     shutil.copytree(SAMPLE_FOLDER, tmp_path / "s")
-    photo = next((tmp_path / "s").rglob("*.jpg"))
+    photo = next((tmp_path / "s" / "train").glob("*.jpg"))
     photo.write_bytes(photo.read_bytes()[:2000])
     result = command("data", "check", str(tmp_path / "s" / "train.json"))
-    assert result.code == (1 if photo.stem in (tmp_path / "s" / "train.json").read_text() else 0)
-    if result.code:
-        assert photo.name in result.out
+    assert result.code == 1
+    assert photo.name in result.out
+
+
+def test_a_loss_that_explodes_is_a_sentence_and_a_failed_run(command: Command, folder: Path) -> None:
+    result = command("train", *TINY, "--steps", "5", "--lr", "1e30", "--adv", "off", "--name", "explodes")
+    assert result.code == 1
+    assert "--lr" in result.err
+    assert "Traceback" not in result.err
+    run = folder / "runs" / result.out.strip()
+    assert json.loads((run / "run.json").read_text())["status"] == "FAILED"
+    assert (run / "checkpoints" / "last.pt").is_file()
+
+
+def test_a_run_in_training_cannot_be_resumed_beside_it(trained: str, folder: Path, command: Command) -> None:
+    with FileLock(folder / "runs" / trained / "lock"):
+        result = command("train", "--resume", trained)
+    assert result.code == 2
+    assert "another process is training it" in result.err
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(command: Command, tmp_path: Path, real_data: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = command("data", "bsds-png", str(real_data / "bsds500"), str(tmp_path / "file" / "out"))
+    assert result.code == 2
+    assert "Traceback" not in result.err
 
 
 def test_version_module_and_help() -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.config import AdversaryName, ClicksName, EvalConfig, LossName, TrainConfig, choices
+from mfpgan.config import AdversaryName, ClicksName, EvalConfig, LossName, TrainConfig
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
 from mfpgan.types import InputError
 
 
 def test_literals_are_the_tables() -> None:
-    assert choices(ClicksName) == tuple(STRATEGIES)
-    assert choices(LossName) == tuple(SEGMENTATION)
-    assert choices(AdversaryName) == ("off", *ADVERSARIAL)
+    assert get_args(ClicksName) == tuple(STRATEGIES)
+    assert get_args(LossName) == tuple(SEGMENTATION)
+    assert get_args(AdversaryName) == ("off", *ADVERSARIAL)
 
 
 def test_defaults_are_the_seed_recipe() -> None:
@@ -70,3 +71,9 @@ def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("")
     assert TrainConfig.from_mapping(TrainConfig.from_yaml(tmp_path / "c.yaml"), "c") == TrainConfig()
+
+
+@pytest.mark.parametrize("text", ["adv: off", "adv: 'off'"])
+def test_yaml_may_write_off_as_it_likes(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    assert TrainConfig.from_mapping(TrainConfig.from_yaml(tmp_path / "c.yaml"), "c").adv == "off"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mfpgan import figures
-from mfpgan.figures import clicks_curve_figure, confusion_figure, draw_triplet, stack
+from mfpgan.figures import clicks_curve_figure, confusion_figure, draw_triplet
 from mfpgan.metrics import Confusion
 from mfpgan.types import Click
 
@@ -61,17 +61,6 @@ def test_empty_and_full_masks_can_be_drawn():
         assert draw_triplet(IMAGE, [], TARGET, mask).shape == (80, 252, 3)
 
 
-def test_stack_pads_with_white():
-    picture = stack([np.zeros((4, 5, 3), np.uint8), np.zeros((2, 9, 3), np.uint8)])
-    assert picture.shape == (4 + 6 + 2, 9, 3)
-    assert (picture[:4, 5:] == 255).all()
-    assert (picture[4:10] == 255).all()
-    assert not picture[10:].any()
-    with pytest.raises(ValueError, match="at least one"):
-        stack([])
-
-
-@pytest.mark.parametrize("counts", [Confusion(10, 2, 3, 85), Confusion(0, 0, 0, 0), Confusion(10**9, 0, 0, 10**10)])
 def test_confusion_figure(counts):
     picture = confusion_figure(counts, "title")
     assert picture.ndim == 3

@@ -10,7 +10,7 @@ import torch
 from mfpgan.data import open_dataset
 from mfpgan.data.loader import Positions, training_batches, validation_batches
 from mfpgan.data.subset import Subset, hold_out
-from mfpgan.types import Batch, DataSet, InputError
+from mfpgan.types import Batch, DataSet, InputError, Sample
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,36 @@ def test_validation_keeps_the_order(data: DataSet) -> None:
 
 
 def test_held_out_images_are_nobody_elses(data: DataSet) -> None:
-    train, validation = hold_out(data, seed=3)
+    train, validation = hold_out(data)
     ids = [{part[i].id for i in range(len(part))} for part in (train, validation)]
     assert not ids[0] & ids[1]
     assert len(ids[0] | ids[1]) == len(data)
     assert len(validation.objects_of_image) == 1
-    assert [part.digest() for part in hold_out(data, 3)] == [data.digest()] * 2
+    assert len({part.digest() for part in (train, validation, data)}) == 3
     with pytest.raises(InputError, match="--val-data"):
-        hold_out(Subset(data, [0], "one"), 0)
+        hold_out(Subset(data, [0], "one"))
+
+
+class Broken:
+    """Data whose third object cannot be read."""
+
+    name = "broken"
+    objects_of_image = ((0,), (1,), (2,), (3,))
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 2:
+            raise InputError("c.jpg: damaged.")
+        return open_dataset("synthetic")[index]
+
+    def digest(self) -> str:
+        return "0" * 16
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_worker_arrives_as_its_one_sentence(workers: int) -> None:
+    with pytest.raises(InputError) as caught:
+        batches(Broken(), range(2), workers)
+    assert str(caught.value) == "c.jpg: damaged."

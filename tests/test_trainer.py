@@ -15,6 +15,7 @@ from mfpgan.tracking import NoRun
 from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.trainer import NotFiniteError, Plan, StepReport, Trainer
 from mfpgan.types import InputError
+from test_build import masks_folder
 
 BASE = {
     "data": "synthetic", "adv": "off", "size": 96, "width": 0.1, "steps": 4, "batch_size": 2, "encoder_weights": "none",
@@ -55,21 +56,25 @@ def test_off_is_weight_zero_to_the_bit_and_a_weight_matters(adv: str, tmp_path: 
     assert not equal(off[1], one[1])
 
 
-@pytest.mark.parametrize("adv", ["off", "hinge"])
-def test_four_steps_are_two_and_two_more(adv: str, tmp_path: Path) -> None:
-    history, whole = run(tmp_path / "whole", adv=adv)
-    first = make(tmp_path / "parts", adv=adv)
+@pytest.mark.parametrize(("adv", "cut"), [("off", 2), ("hinge", 1), ("hinge", 6)])
+def test_eight_steps_are_some_and_the_rest(adv: str, cut: int, tmp_path: Path) -> None:
+    # The learning rate falls after 2, 4 and 6 steps, the adversary wakes up after 5, and an epoch ends after 3.
+    changes = {"adv": adv, "steps": 8, "adv_warmup": 5, "data": str(masks_folder(tmp_path / "photos", 7))}
+    history, whole = run(tmp_path / "whole", **changes)
+    first = make(tmp_path / "parts", **changes)
 
-    def stop_after_two(report: StepReport) -> None:
-        first.stop_requested = report.step == 1
+    def stop(report: StepReport) -> None:
+        first.stop_requested = report.step == cut - 1
 
-    first.train(stop_after_two)
-    assert first.step == 2
-    second = make(tmp_path / "parts", adv=adv)
+    if cut == 1:
+        first.stop_requested = True
+    first.train(stop)
+    assert first.step == cut
+    second = make(tmp_path / "parts", **changes)
     second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
     reports: list[StepReport] = []
     second.train(reports.append)
-    assert [r.step for r in reports] == [3, 4]
+    assert [r.step for r in reports] == list(range(cut + 1, 9))
     assert equal(second.generator.state_dict(), whole)
     assert reports[-1].metrics["train/loss"] == history[-1]["train/loss"]
 
@@ -85,9 +90,22 @@ def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path) -> Non
     batch = next(iter(trainer.batches(range(1))))
     before = {k: v.clone() for k, v in trainer.generator.named_parameters()}
     trainer.loss = lambda *_, **__: torch.tensor(float("nan"))  # type: ignore[assignment]
-    with pytest.raises(NotFiniteError, match=r"step 1 .*--lr"):
+    with pytest.raises(NotFiniteError, match=r"(?s)step 1;.*--lr"):
         trainer.train_step(batch)
     assert equal(before, dict(trainer.generator.named_parameters()))
+    with pytest.raises(NotFiniteError):
+        trainer.train(lambda _: None)
+    saved = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    assert saved["step"] == 0
+    assert all(torch.equal(saved["generator"][name], value) for name, value in before.items())
+
+
+def test_a_checkpoint_of_another_version_is_a_sentence(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    state = trainer.state_dict()
+    del state["generator"]["head.bias"]
+    with pytest.raises(InputError, match=r"head\.bias"):
+        make(tmp_path).load_state_dict(state)
 
 
 def test_training_mode_comes_back_after_validation(tmp_path: Path) -> None:

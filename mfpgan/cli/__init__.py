@@ -16,7 +16,7 @@ from mfpgan.version import __version__
 if TYPE_CHECKING:
     from mfpgan.training.trainer import Trainer
 
-BAD_INPUT, PROBLEMS_FOUND = 2, 1
+BAD_INPUT, PROBLEMS_FOUND, FAILED = 2, 1, 1
 """Exit codes; 130 and 143 mean stopped by a signal."""
 
 
@@ -34,7 +34,10 @@ def main() -> NoReturn:
         code = 128 + signal.SIGINT
     except BrokenPipeError:  # `mfpgan runs | head`
         sys.stderr.close()
-        code = 0
+        code = 128 + signal.SIGPIPE
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"mfpgan: {error.filename or 'writing failed'}: {error.strerror or error}.", file=sys.stderr)
+        code = BAD_INPUT
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -78,25 +81,33 @@ def train(
     from mfpgan.cli import display
     from mfpgan.config import TrainConfig
     from mfpgan.jobs import TrainingJob
+    from mfpgan.training.trainer import NotFiniteError
 
     if resume:
         beside = {"config": file, "set": settings or None, "name": name}
         job = TrainingJob.resume(resume, options | beside)
     else:
-        job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name)
+        with display.Watch("open") as watch:
+            job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update)
     if dry_run:
         click.echo(job.describe(), nl=False)
         return 0
     display.say(job.data.note)
     if job.warning:
         display.warn(job.warning)
-    with Stopper() as stopper, job.start() as trainer:
-        stopper.trainer = trainer
-        click.echo(trainer.run.id)
-        display.say(f"Steps {trainer.step} to {trainer.plan.steps} on {trainer.device}; files in {trainer.run.folder}.")
-        with display.Watch("train", trainer.step) as watch:
-            trainer.train(lambda report: watch.update(*report))
-    if stopper.signal:
+    try:
+        with Stopper() as stopper, job.start() as trainer:
+            stopper.trainer = trainer
+            click.echo(trainer.run.id)
+            display.say(
+                f"Steps {trainer.step} to {trainer.plan.steps} on {trainer.device}; files in {trainer.run.folder}."
+            )
+            with display.Watch("train", trainer.step) as watch:
+                trainer.train(lambda report: watch.update(*report))
+    except NotFiniteError as error:
+        display.say(f"mfpgan: {error}")
+        return FAILED
+    if stopper.signal and trainer.step < trainer.plan.steps:
         display.say(f"Stopped at step {trainer.step}; go on with: mfpgan train --resume {trainer.run.id[:8]}")
         return 128 + stopper.signal
     display.say(f"Done. Next: mfpgan eval --run-id {trainer.run.id[:8]}")
@@ -136,7 +147,8 @@ def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json:
     from mfpgan.config import EvalConfig
     from mfpgan.jobs import EvaluationJob
 
-    job = EvaluationJob.new(run_id, resolve(EvalConfig, options, file, settings))
+    with display.Watch("open") as watch:
+        job = EvaluationJob.new(run_id, resolve(EvalConfig, options, file, settings), watch.update)
     display.say(job.note)
     with display.Watch("evaluate") as watch:
 
@@ -173,6 +185,7 @@ def ui(port: int) -> int:
     from mfpgan import tracking
     from mfpgan.cli import display
 
+    tracking.ui_command(port=port)  # says what is missing before we promise a page
     display.say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     return tracking.open_ui(port=port)
 

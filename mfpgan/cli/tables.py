@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_PROBLEMS = 50
 """Findings printed; the rest is counted."""
+PARTIAL = re.compile(r"-(first\d+|\d+clicks|seed\d+)")
+"""Evaluations that are not the whole protocol: only in the comparison."""
 SHOWN_CLICKS = (1, 2, 3, 5, 10, 15, 20)
 
 
@@ -106,17 +109,18 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
     metrics = {
         name: title.replace(" ", "\n", 1)
         for name, title in _metric_titles(runs).items()
-        if name.endswith(("val/iou", "single/dice", "NoC_90")) and "-" not in name  # parts of data sets stay out
+        if name.endswith(("val/iou", "single/dice", "NoC_90")) and not PARTIAL.search(name)
     }
     table = _plain()
-    for name in ("run", "started", "status", "recipe", "steps"):
-        table.add_column(name, no_wrap=name != "recipe")
+    for name in ("run", "started", "status", "recipe", "data", "steps"):
+        table.add_column(name, no_wrap=name not in ("recipe", "data"))
     for title in metrics.values():
         table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
         recipe = " ".join(run.params.get(key, "") for key in ("clicks", "adv"))
+        recipe += f" s{run.params.get('seed', '')}"
         table.add_row(
-            run.id[:8], _started(run)[5:], run.status.lower(), escape(recipe), run.params.get("total_steps", ""),
+            run.id[:8], _started(run)[5:], run.status.lower(), escape(recipe), escape(run.params.get("data_name", "")), run.params.get("total_steps", ""),
             *(_number(run, name, 3) for name in metrics),
         )  # fmt: skip
     stdout.print(table)

@@ -18,7 +18,7 @@ from mfpgan.data.lvis import LvisDataSet
 from mfpgan.data.synthetic import SyntheticDataSet
 from mfpgan.types import DataSet, InputError
 
-Role = Literal["train", "eval"]
+Role = Literal["train", "val", "eval"]
 Progress = Callable[[int, int], None]
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 _LVIS_FOLDERS = (".", "annotations", "lvis", "lvis/annotations", "coco/annotations", "lvis_mini")
@@ -68,7 +68,7 @@ def open_dataset(
         images: folder of the photos of an LVIS or COCO JSON, if they do not lie beside it.
         split: part of the data set; None is its usual one for the role.
         ignore_value: mask value that does not count, for a masks folder.
-        role: train or eval; decides the usual split (BSDS500: train or test; sample and synthetic: train or val).
+        role: what it is for; decides the usual split (BSDS500: train, val or test; sample and synthetic: train or val).
         progress: called with (done, all) while a slow opening goes on.
 
     Raises:
@@ -134,7 +134,7 @@ def _open_lvis(request: Request) -> DataSet:
 
 
 def _open_bsds500(request: Request) -> DataSet:
-    usual = "train" if request.role == "train" else "test"
+    usual = {"train": "train", "val": "val", "eval": "test"}[request.role]
     return Bsds500DataSet(request.path, request.split or usual, request.progress)
 
 

@@ -137,6 +137,12 @@ def is_masks_folder(root: Path) -> bool:
     return any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in (root, *root.iterdir()))
 
 
+def has_split(root: Path, split: str) -> bool:
+    """True if the folder has a part of that name."""
+    places = (root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")
+    return any(photos.is_dir() and masks.is_dir() for photos, masks in places)
+
+
 def find_folders(root: Path, split: str | None) -> tuple[Path, Path]:
     """The folders of photos and of masks; InputError if they are not there."""
     tried = [(root / "images", root / "masks")]
@@ -144,6 +150,9 @@ def find_folders(root: Path, split: str | None) -> tuple[Path, Path]:
         tried = [(root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")]
     for photos, masks in tried:
         if photos.is_dir() and masks.is_dir():
+            parts = [folder.name for folder in sorted(photos.iterdir()) if (masks / folder.name).is_dir()]
+            if parts and split is None and not _files(photos, PHOTO_SUFFIXES):
+                raise InputError(f"{root}: its photos are in parts; name one with --split: {', '.join(parts)}.")
             return photos, masks
     part = f" for split {split!r}" if split else ""
     hint = (

@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from mfpgan.data.resize import resize_sample
 from mfpgan.data.transforms import Augmentation
-from mfpgan.types import Batch, DataSet, Sample
+from mfpgan.types import Batch, DataSet, InputError, Sample
 
 ORDER_STREAM, OBJECT_STREAM, AUGMENTATION_STREAM = 1, 2, 3
 """Third entry of a seed: keeps the streams of chance apart."""
 
 
-class Positions(Dataset[Sample]):
+class Positions(Dataset[Sample | InputError]):
     """The endless sequence of training samples: epoch after epoch, every image once, with one random object of it.
 
     Args:
@@ -44,8 +44,11 @@ class Positions(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, position, OBJECT_STREAM])
         return int(objects[int(rng.integers(len(objects)))])
 
-    def __getitem__(self, position: int) -> Sample:
-        sample = self.data[self.object_at(position)]
+    def __getitem__(self, position: int) -> Sample | InputError:
+        try:
+            sample = self.data[self.object_at(position)]
+        except InputError as error:  # raised here, a worker would wrap it in a page of its own
+            return error
         return self.augment(sample, [self.seed, position, AUGMENTATION_STREAM])
 
 
@@ -57,6 +60,9 @@ def training_batches(
     Args:
         steps: first step and end; a resumed run starts where it stopped.
         workers: reading processes; 0 reads in this one.
+
+    Raises:
+        InputError: a photo or an annotation cannot be read.
     """
     # Pictures this small gain nothing from OpenCV's threads, and a pool alive at the fork would hang the workers.
     cv2.setNumThreads(1)
@@ -66,13 +72,22 @@ def training_batches(
         batch_size=batch_size,
         sampler=positions,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate_or_error,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # its own: the loader would otherwise draw from the networks' stream
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
+def _collate_or_error(items: Sequence[Sample | InputError]) -> Batch | InputError:
+    samples = [item for item in items if isinstance(item, Sample)]
+    errors = [item for item in items if isinstance(item, InputError)]
+    return errors[0] if errors else collate(samples)
 
 
 def validation_batches(data: DataSet, objects: Sequence[int], *, size: int, batch_size: int) -> Iterator[Batch]:

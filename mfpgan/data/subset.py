@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,11 +44,14 @@ class Subset:
         return self._groups
 
     def digest(self) -> str:
-        return self._data.digest()
+        chosen = f"{self._data.digest()} {self._objects}".encode()
+        return hashlib.sha256(chosen).hexdigest()[:16]
 
 
-def hold_out(data: DataSet, seed: int) -> tuple[DataSet, DataSet]:
+def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
     """Two parts without a common image: for training, and one image in 20 (64 at most) for validation.
+
+    The same in every run, whatever its seed, so that runs of several seeds compare.
 
     Raises:
         InputError: there is only one image.
@@ -57,7 +61,7 @@ def hold_out(data: DataSet, seed: int) -> tuple[DataSet, DataSet]:
         raise InputError(
             f"{data.name}: {count} image cannot be split into training and validation; give --val-data, or --val-data none."
         )
-    order = np.random.default_rng([seed, 0]).permutation(count)
+    order = np.random.default_rng([0, 0]).permutation(count)
     held = min(max(1, count // HELD_OUT_SHARE), HELD_OUT_MOST)
     validation, training = sorted(order[:held].tolist()), sorted(order[held:].tolist())
     return Subset(data, training, data.name), Subset(data, validation, f"{data.name}, held out")

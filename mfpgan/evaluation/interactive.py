@@ -10,7 +10,7 @@ import numpy as np
 
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow
-from mfpgan.metrics import bootstrap_interval, boundary_width, confusion, failed, inner_boundary, iou, noc
+from mfpgan.metrics import bootstrap_interval, boundary_iou, confusion, failed, iou, noc
 from mfpgan.session import THRESHOLD
 from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
 
@@ -96,9 +96,6 @@ def evaluate_interactive(
 def _play(predictor: Predictor, robot: ClickStrategy, sample: Sample, image: int, max_clicks: int) -> InteractiveRow:
     """One object from the empty mask to the last click."""
     target, ignore, rng = sample.target, sample.ignore, np.random.default_rng(0)
-    # What stays the same for all clicks of an object: its boundary (the target never touches the ignore band).
-    width = boundary_width(target.shape[0], target.shape[1])
-    target_boundary = inner_boundary(target, width)
     clicks: list[Click] = []
     ious: list[float] = []
     bious: list[float] = []
@@ -107,9 +104,8 @@ def _play(predictor: Predictor, robot: ClickStrategy, sample: Sample, image: int
         for click in turn:
             clicks.append(click)
             mask = predictor.click(click.y, click.x, click.positive) > THRESHOLD
-            counted = mask if ignore is None else mask & ~ignore
             ious.append(iou(confusion(mask, target, ignore)))
-            bious.append(iou(confusion(inner_boundary(counted, width), target_boundary)))
+            bious.append(boundary_iou(mask, target, ignore))
     missing = max_clicks - len(clicks)
     ious, bious = ious + ious[-1:] * missing, bious + bious[-1:] * missing
     counts = {str(t): noc(ious, t / 100, max_clicks) for t in THRESHOLDS}

@@ -17,43 +17,38 @@ TRIPLETS = 12
 """Objects of protocol `single` drawn, spread over the data set."""
 
 
-def record_report(
-    report: Report, run: Run, prefix: str, *, step: int, generator: nn.Module, data: DataSet, precision: str
-) -> None:
+def record_report(report: Report, run: Run, prefix: str, *, generator: nn.Module, data: DataSet) -> None:
     """Log a report into a run: metrics at the checkpoint's step, curves whose step is the click, figures.
 
     Args:
         prefix: in front of every name, for example "bsds500".
-        step: training step of the evaluated checkpoint.
-        generator, data, precision: what was evaluated; the triplets are drawn from them.
+        generator, data: what was evaluated; the triplets are drawn from them.
     """
-    run.log(report.metrics(prefix), step)
+    run.log(report.metrics(prefix), report.step)
     curves = report.curves(prefix)
     for click in range(1, report.interactive.max_clicks + 1 if report.interactive else 1):
         run.log({name: values[click - 1] for name, values in curves.items()}, click)
     if report.single:
         for part, scores in report.single.scores.items():
             title = f"{report.data}, {part.replace('single20', 'first 20 images').replace('single', 'all images')}"
-            run.image(f"{prefix}_confusion_{part}", confusion_figure(scores[MODEL].confusion, title), step)
-        for number, (case, mask) in enumerate(_drawn(report, generator, data, precision)):
+            run.image(f"{prefix}_confusion_{part}", confusion_figure(scores[MODEL].confusion, title), report.step)
+        for number, (case, mask) in enumerate(_drawn(report, generator, data)):
             run.image(
                 f"{prefix}_triplet_{number:02}",
                 draw_triplet(case.image, case.clicks, case.target, mask, case.ignore),
-                step,
+                report.step,
             )
     if report.interactive:
         run.image(
             f"{prefix}_clicks",
             clicks_curve_figure({"IoU": report.interactive.iou, "boundary IoU": report.interactive.biou}, report.data),
-            step,
+            report.step,
         )
 
 
-def _drawn(
-    report: Report, generator: nn.Module, data: DataSet, precision: str
-) -> Iterator[tuple[SingleCase, BoolMask]]:
+def _drawn(report: Report, generator: nn.Module, data: DataSet) -> Iterator[tuple[SingleCase, BoolMask]]:
     assert report.single is not None
     images = len(report.single.rows)
     for number in np.unique(np.linspace(0, images - 1, min(TRIPLETS, images)).round().astype(int)):
         case = single_case(data, int(number), report.single.seed)
-        yield case, answer(generator, case, precision)
+        yield case, answer(generator, case, report.precision)

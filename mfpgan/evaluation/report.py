@@ -104,8 +104,14 @@ class InteractiveResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation of one model on one data set."""
+    """One evaluation of one checkpoint on one data set."""
 
+    run_id: str
+    step: int
+    """Training steps behind the evaluated checkpoint."""
+    precision: str
+    """fp32 or bf16."""
+    device: str
     data: str
     """Name of the data set, for people."""
     digest: str

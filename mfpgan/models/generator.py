@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +172,7 @@ def encoder_state(source: str) -> tuple[dict[str, Tensor] | None, str]:
     if source in ("imagenet", "auto"):
         try:
             state = ResNet34_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-        except (OSError, URLError, RuntimeError) as error:
+        except (OSError, HTTPException, RuntimeError) as error:  # URLError is an OSError
             if source == "auto":
                 return None, f"none (ImageNet weights could not be had: {_reason(error)})"
             raise InputError(

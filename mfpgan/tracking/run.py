@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
+from filelock import FileLock
 
+from mfpgan.files import write_atomically
 from mfpgan.tracking.mlflow_store import Point, Store, StoreError
 from mfpgan.tracking.run_folder import (
     MetricsFile,
@@ -19,6 +22,7 @@ from mfpgan.tracking.run_folder import (
     Status,
     check_metrics,
     last_metrics,
+    read_record,
     write_record,
 )
 from mfpgan.types import Image, InputError
@@ -88,12 +92,15 @@ class NoRun:
 class TrackedRun:
     """A run in its folder and in MLflow. Made by start_run, resume_run and reopen_run."""
 
-    def __init__(self, record: RunRecord, store: Store | None, keep_status: bool = False) -> None:
+    def __init__(
+        self, record: RunRecord, store: Store | None, keep_status: bool = False, lock: FileLock | None = None
+    ) -> None:
         self.id = record.id
         self.folder = record.folder
         self.name = record.name
         self._record = record
         self._keep_status = keep_status
+        self._lock = lock
         self._store = store
         self._numbers_arrive = self._files_arrive = store is not None
         """Apart, since files may have another host than numbers and a full disk there must not blind the charts."""
@@ -102,14 +109,12 @@ class TrackedRun:
         self._sent = time.monotonic()
         self._undelivered: dict[str, Callable[[Store], None]] = {}
         """Files and images that MLflow did not take, by name, so that a checkpoint saved ten times waits once."""
-        self._last = {**record.metrics, **last_metrics(record.folder)}
         self._file = MetricsFile(record.folder)
         self._open = True
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         values, moment = check_metrics(metrics), time.time()
         self._file.write(values, step, moment)
-        self._last.update(values)
         if self._store is None:
             return
         self._waiting += [Point(name, value, int(step), moment) for name, value in values.items()]
@@ -124,8 +129,9 @@ class TrackedRun:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image {key}: must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
         path = self.folder / "figures" / f"{key.replace('/', '-')}-{step:06d}.png"
-        path.parent.mkdir(exist_ok=True)
-        PillowImage.fromarray(image).save(path)
+        png = io.BytesIO()
+        PillowImage.fromarray(image).save(png, "PNG")
+        write_atomically(path, png.getbuffer())
 
         def send(store: Store) -> None:
             store.log_image(self.id, np.asarray(PillowImage.open(path).convert("RGB")), key, step)
@@ -142,10 +148,15 @@ class TrackedRun:
             return
         self._open = False
         self._file.close()
-        self._record = replace(self._record, metrics=self._last)
-        if not self._keep_status:
+        if self._keep_status and (self.folder / "run.json").is_file():
+            self._record = read_record(self.folder)  # training may have ended since
+        elif not self._keep_status:
             self._record = replace(self._record, status=status, ended=time.time())
+        # From the lines, because an evaluation may have written beside a running training.
+        self._record = replace(self._record, metrics={**self._record.metrics, **last_metrics(self.folder)})
         write_record(self._record)
+        if self._lock is not None:
+            self._lock.release()
         if self._store is None or not self._try(self._send_points):
             return
         for name, send in list(self._undelivered.items()):

@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -150,11 +151,22 @@ def last_metrics(folder: Path) -> dict[str, float]:
     return last
 
 
-def drop_after(folder: Path, step: int) -> None:
-    """Take the lines of later steps out of metrics.jsonl: the resumed run will write them again."""
+def go_back(folder: Path, step: int) -> None:
+    """Make the folder what it was at `step`: the resumed run will write the later lines again.
+
+    Evaluations are of a checkpoint that will be replaced: their lines go, and eval/ becomes eval-step<STEP>/.
+    """
     if (folder / "metrics.jsonl").exists():
-        kept = [json.dumps(line) + "\n" for line in read_lines(folder) if line["step"] <= step]
-        write_atomically(folder / "metrics.jsonl", "".join(kept).encode())
+        kept = [line for line in read_lines(folder) if line["step"] <= step and _of_training(line)]
+        write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+    if (folder / "eval").is_dir():
+        old = folder / f"eval-step{step}"
+        shutil.rmtree(old, ignore_errors=True)
+        (folder / "eval").replace(old)
+
+
+def _of_training(line: Mapping[str, Any]) -> bool:
+    return all(name in ("step", "time") or name.startswith(("train/", "d/", "val/")) for name in line)
 
 
 def environment(device: str | None = None) -> dict[str, Any]:

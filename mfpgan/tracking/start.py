@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from mfpgan.files import write_atomically
 from mfpgan.tracking.mlflow_store import LONGEST_PARAM, VERSION_TAG, Store, StoreError, open_store
 from mfpgan.tracking.records import fetch, find_run
 from mfpgan.tracking.run import TrackedRun, warn
-from mfpgan.tracking.run_folder import RunRecord, drop_after, environment, write_json, write_record
+from mfpgan.tracking.run_folder import RunRecord, environment, go_back, write_json, write_record
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 
@@ -25,9 +27,7 @@ def start_run(
     *,
     config: str,
     root: Path = Path("runs"),
-    experiment: str = "mfpgan",
     name: str | None = None,
-    tags: Mapping[str, str] | None = None,
     device: str | None = None,
 ) -> TrackedRun:
     """A new run, with config.yaml, environment.json and run.json in runs/<id>/ and its parameters in MLflow.
@@ -43,14 +43,14 @@ def start_run(
     _check_writable(root)
     texts = {key: _param_text(value) for key, value in params.items()}
     surroundings = environment(device)
-    tags = {**(tags or {}), VERSION_TAG: __version__}
+    tags = {VERSION_TAG: __version__}
     if "commit" in surroundings:
         tags["mlflow.source.git.commit"] = surroundings["commit"]
     store, record = None, None
     try:
         store = open_store(create=True)
         assert store is not None
-        record = store.create_run(experiment, name, tags)
+        record = store.create_run("mfpgan", name, tags)
     except StoreError as error:
         store = None
         warn(f"MLflow cannot be used ({error}); the run is kept in {root} only.")
@@ -59,10 +59,12 @@ def start_run(
         record = RunRecord(number, name or number[:8], "RUNNING", time.time(), root / number, stored=False)
     try:
         record = replace(record, folder=root / record.id, params=texts)
+        record.folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_folder(record.folder)
         write_atomically(record.folder / "config.yaml", config.encode())
         write_json(record.folder / "environment.json", surroundings)
         write_record(record)
-        run = TrackedRun(record, store)
+        run = TrackedRun(record, store, lock=lock)
         run.params(texts)
         run.artifact(record.folder / "config.yaml")
         run.artifact(record.folder / "environment.json")
@@ -80,13 +82,17 @@ def resume_run(run_id: str, root: Path = Path("runs"), *, step: int) -> TrackedR
 
     Args:
         run_id: the id, or a beginning of it that no other run shares.
+
+    Raises:
+        InputError: no such run, or another process is training it.
     """
     record = find_run(run_id, root)
     fetch(record)
-    drop_after(record.folder, step)
+    lock = lock_folder(record.folder)
+    go_back(record.folder, step)
     record = replace(record, status="RUNNING", ended=None, metrics={})
     write_record(record)
-    run = TrackedRun(record, _store_of(record))
+    run = TrackedRun(record, _store_of(record), lock=lock)
     run.set_running()
     return run
 
@@ -97,6 +103,16 @@ def reopen_run(run_id: str, root: Path = Path("runs")) -> TrackedRun:
     if not record.folder.is_dir():
         fetch(record)
     return TrackedRun(record, _store_of(record), keep_status=True)
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """The lock of whoever trains in this folder; gone with the process, however that ends."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"run {folder.name}: another process is training it; wait for it, or stop it first.") from None
+    return lock
 
 
 def _store_of(record: RunRecord) -> Store | None:

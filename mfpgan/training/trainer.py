@@ -17,7 +17,7 @@ from mfpgan.figures import draw_triplet
 from mfpgan.losses.segmentation import SegmentationLoss
 from mfpgan.metrics import METRICS, confusion
 from mfpgan.session import THRESHOLD, predict
-from mfpgan.tracking import Run
+from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.simulate import first_turn
@@ -30,7 +30,7 @@ TRIPLETS = 6
 
 
 class NotFiniteError(RuntimeError):
-    """The loss became infinite or NaN; the weights are those before the step."""
+    """The loss became infinite or NaN; the generator is as it was before the step."""
 
 
 class StepReport(NamedTuple):
@@ -113,28 +113,33 @@ class Trainer:
         """Run from the present step to the end of the plan, or until a stop is requested.
 
         Raises:
-            NotFiniteError: the loss left the numbers; the checkpoint of the last good step is written first.
+            NotFiniteError: the loss left the numbers; the weights before that step are saved first.
+            InputError: a sample cannot be read.
         """
         log_started, log_step = time.perf_counter(), self.step
         for batch in self.batches(range(self.step, self.plan.steps)):
-            stats = self.train_step(batch)
+            try:
+                stats = self.train_step(batch)
+            except NotFiniteError:
+                self.save()
+                raise
             self.step += 1
-            last = self.step == self.plan.steps or self.stop_requested
+            last = self.step == self.plan.steps
 
             metrics: dict[str, float] = {}
-            if last or self.step % self.plan.log_every == 0:
+            if last or self.stop_requested or self.step % self.plan.log_every == 0:
                 metrics = {name: float(value) for name, value in stats.items()}
                 seconds = time.perf_counter() - log_started
                 metrics["train/samples_per_second"] = (self.step - log_step) * self.config.batch_size / seconds
+            if last or self.stop_requested or self.step % self.plan.save_every == 0:
+                self.save()  # before the validation: who stops a run may not wait for that
             if last or self.step % self.plan.eval_every == 0:
                 metrics |= self.validate()
             if metrics:
                 self.run.log(metrics, self.step)
                 log_started, log_step = time.perf_counter(), self.step
-            if last or self.step % self.plan.save_every == 0:
-                self.save()
             watch(StepReport(self.step, self.plan.steps, metrics))
-            if last:
+            if self.stop_requested:
                 break
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -150,16 +155,12 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.generator(batch.image, maps)
         prob = logits.float().sigmoid()
-        stats = self.adversary.update(batch, maps, prob.detach(), self.step)
-
         segmentation = self.loss(logits, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        self._check_finite(segmentation, "segmentation", lr)
+        stats = self.adversary.update(batch, maps, prob.detach(), self.step)
         penalty = self.adversary.penalty(batch, maps, prob, self.step)
+        self._check_finite(penalty, "adversarial", lr)
         loss = segmentation + penalty
-        if not torch.isfinite(loss):
-            raise NotFiniteError(
-                f"the loss became {float(loss)} at step {self.step + 1} (segmentation {float(segmentation):.4g}, "
-                f"adversarial {float(penalty):.4g}); lower --lr (now {lr:g}) or --adv-weight, or use --precision fp32."
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -170,6 +171,13 @@ class Trainer:
             "train/lr": torch.tensor(lr),
             **stats,
         }
+
+    def _check_finite(self, loss: Tensor, name: str, lr: float) -> None:
+        if not torch.isfinite(loss):
+            raise NotFiniteError(
+                f"the {name} loss became {loss.item()} at step {self.step + 1}; the weights before it are saved. Lower "
+                f"--lr (now {lr:g}) or --adv-weight, or use --precision fp32."
+            )
 
     def validate(self) -> dict[str, float]:
         """Mean IoU and Dice over the validation objects, whole photos as squares; draws the first few."""
@@ -195,7 +203,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint of the present step."""
-        path = self.run.folder / "checkpoints" / "last.pt"
+        path = self.run.folder / CHECKPOINT
         save_checkpoint(path, {"config": self.config.to_yaml(), **self.state_dict()})
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,14 +220,20 @@ class Trainer:
         """Go on from `state_dict()`.
 
         Raises:
-            InputError: the training data is not what it was.
+            InputError: the training data is not what it was, or another version of mfpgan made the state.
         """
         if state["data_digest"] != self.data_digest:
             raise InputError(
                 f"the training data has changed since the run stopped (digest {self.data_digest}, was "
                 f"{state['data_digest']}); bring the old data back, or start a new run."
             )
-        self.step = state["step"]
-        self.generator.load_state_dict(state["generator"])
-        self.adversary.load_state_dict(state["adversary"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.step = state["step"]
+            self.generator.load_state_dict(state["generator"])
+            self.adversary.load_state_dict(state["adversary"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[-1].strip().rstrip(".")
+            raise InputError(
+                f"the checkpoint does not fit this version of mfpgan ({reason}); start a new run."
+            ) from None
