@@ -32,6 +32,19 @@ def main() -> None:
     paths = [record.folder / "eval" / arguments.data / "report.json" for record in records]
     names = [record.params["adv"] for record in records]
     first, second = (Report.from_json(path.read_text(encoding="utf-8")) for path in paths)
+    for what in ("digest", "precision", "device"):
+        if getattr(first, what) != getattr(second, what):
+            parser.error(
+                f"the reports differ in {what}: {getattr(first, what)} and {getattr(second, what)}; evaluate again"
+            )
+    if not (first.single and second.single and first.interactive and second.interactive):
+        parser.error("both runs need both protocols; evaluate again with --protocol both")
+    clicks = [[row.clicks for row in report.single.rows] for report in (first, second)]
+    objects = [[row.id for row in report.interactive.rows] for report in (first, second)]
+    if clicks[0] != clicks[1] or objects[0] != objects[1]:
+        parser.error(
+            "the reports are of other objects or other random clicks; evaluate both with one seed and one limit"
+        )
     text = "\n".join([*single_table(names, first, second), "", *interactive_table(names, first, second)])
     if arguments.readme is None:
         print(text)

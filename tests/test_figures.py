@@ -61,6 +61,7 @@ def test_empty_and_full_masks_can_be_drawn():
         assert draw_triplet(IMAGE, [], TARGET, mask).shape == (80, 252, 3)
 
 
+@pytest.mark.parametrize("counts", [Confusion(10, 2, 3, 85), Confusion(0, 0, 0, 0), Confusion(10**9, 0, 0, 10**10)])
 def test_confusion_figure(counts):
     picture = confusion_figure(counts, "title")
     assert picture.ndim == 3

@@ -43,10 +43,10 @@ def full_report(iou=0.1 + 0.2):
 
 
 @pytest.mark.parametrize("original", [full_report(), report("ünïcode", "0" * 16)])
-def test_json_and_back(report):
-    text = report.to_json()
+def test_json_and_back(original):
+    text = original.to_json()
     again = Report.from_json(text)
-    assert again == report
+    assert again == original
     assert again.to_json() == text
 
 
@@ -67,7 +67,8 @@ def test_no_nan_gets_out(value):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{", "text: Invalid JSON"), ("[]", "text"), ('{"data": "a", "digest": 3}', "digest")]
+    ("text", "words"),
+    [("{", "text: Invalid JSON"), ("[]", "text"), ('{"data": "a", "digest": 3, "step": 1}', "digest|run_id")],
 )
 def test_a_wrong_file_is_one_sentence(text, words):
     with pytest.raises(InputError, match=words) as caught:

@@ -1,5 +1,6 @@
-from typing import get_args
 """Every simulated user keeps the contract of ClickStrategy; the robot equals an independent one."""
+
+from typing import get_args
 
 import numpy as np
 import pytest

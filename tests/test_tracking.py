@@ -280,6 +280,47 @@ def test_resume_goes_on_in_the_same_run(store: Store) -> None:
     assert tracking.find_run(run.id).status == "FINISHED"
 
 
+def test_going_back_sets_evaluations_of_the_later_checkpoint_aside(store: Store) -> None:
+    first = start()
+    (first.folder / "checkpoints").mkdir()
+    (first.folder / "checkpoints" / "last.pt").write_bytes(b"weights")
+    first.finish("KILLED")
+    with tracking.reopen_run(first.id) as run:
+        run.log({"train/loss": 1.0}, 1)
+        run.log({"bsds500/NoC_90": 9.0}, 2)
+        for click in range(1, 21):
+            run.log({"bsds500/iou": 0.5}, click)
+    (first.folder / "eval" / "bsds500").mkdir(parents=True)
+    (first.folder / "eval" / "bsds500" / "report.json").write_text("{}")
+    with tracking.resume_run(first.id, step=2) as run:
+        assert [line.keys() for line in lines(run)] == [{"step", "time", "train/loss"}]
+    assert not (first.folder / "eval").exists()
+    assert (first.folder / "eval-step2" / "bsds500" / "report.json").is_file()
+
+
+def test_only_one_process_trains_a_run(store: Store) -> None:
+    with start() as run:
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints" / "last.pt").write_bytes(b"weights")
+        run.log({"train/loss": 1.0}, 1)
+        with pytest.raises(InputError, match="another process is training it"):
+            tracking.resume_run(run.id, step=0)
+        assert [line["step"] for line in lines(run)] == [1]
+    with tracking.resume_run(run.id, step=1):
+        pass
+
+
+def test_an_evaluation_beside_a_training_keeps_both(store: Store) -> None:
+    with start() as run:
+        run.log({"train/loss": 1.0}, 1)
+        with tracking.reopen_run(run.id) as evaluation:
+            evaluation.log({"bsds500/NoC_90": 9.0}, 1)
+        run.log({"train/loss": 0.5}, 2)
+    after = tracking.find_run(run.id)
+    assert after.status == "FINISHED"
+    assert after.metrics == {"train/loss": 0.5, "bsds500/NoC_90": 9.0}
+
+
 def test_reopened_run_keeps_its_status(store: Store) -> None:
     first = start()
     with pytest.raises(ValueError, match="x"):

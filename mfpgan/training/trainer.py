@@ -124,14 +124,14 @@ class Trainer:
                 self.save()
                 raise
             self.step += 1
-            last = self.step == self.plan.steps
+            last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
 
             metrics: dict[str, float] = {}
-            if last or self.stop_requested or self.step % self.plan.log_every == 0:
+            if last or stop or self.step % self.plan.log_every == 0:
                 metrics = {name: float(value) for name, value in stats.items()}
                 seconds = time.perf_counter() - log_started
                 metrics["train/samples_per_second"] = (self.step - log_step) * self.config.batch_size / seconds
-            if last or self.stop_requested or self.step % self.plan.save_every == 0:
+            if last or stop or self.step % self.plan.save_every == 0:
                 self.save()  # before the validation: who stops a run may not wait for that
             if last or self.step % self.plan.eval_every == 0:
                 metrics |= self.validate()
@@ -139,7 +139,7 @@ class Trainer:
                 self.run.log(metrics, self.step)
                 log_started, log_step = time.perf_counter(), self.step
             watch(StepReport(self.step, self.plan.steps, metrics))
-            if self.stop_requested:
+            if stop:
                 break
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
