@@ -141,6 +141,30 @@ def test_one_protocol_after_the_other_is_the_report_of_both(trained: str, comman
     assert json.loads(path.read_text()) == report, "another seed has another place"
 
 
+def test_a_run_is_found_wherever_the_store_is(trained: str, command: Command, folder: Path) -> None:
+    (folder / "runs" / trained).rename(folder / "aside")
+    try:
+        result = command("eval", "--run-id", trained[:8], "--data", "synthetic", "--limit", "1", "--protocol", "single")
+        assert result.code == 0, result.err
+        fetched, original = (
+            load_checkpoint(path / "checkpoints" / "last.pt") for path in (folder / "runs" / trained, folder / "aside")
+        )
+        assert all(torch.equal(fetched["generator"][name], value) for name, value in original["generator"].items())
+    finally:
+        shutil.rmtree(folder / "runs" / trained)
+        (folder / "aside").rename(folder / "runs" / trained)
+
+
+def test_the_library_loads_a_run(trained: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    generator, config = mfpgan.load_run(trained[:8], device="cpu")
+    assert config.steps == 4
+    session = mfpgan.ClickSession(generator)
+    sample = mfpgan.open_dataset("synthetic")[0]
+    session.set_image(sample.image)
+    assert session.click(5, 5, True).shape == sample.target.shape
+
+
 def test_without_data_the_sample_is_taken_and_said(trained: str, command: Command) -> None:
     result = command("train", "--adv", "off", "--dry-run", "--encoder-weights", "none")
     assert result.code == 0
