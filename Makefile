@@ -23,7 +23,7 @@ quickstart: .venv/installed
 	echo "4/4 side by side (a sample of 16 photos proves nothing: it shows that everything works)" && \
 	$(MFPGAN) runs $$off $$adv && \
 	echo "Pictures:  runs/$$adv/figures" && \
-	echo "In MLflow: $(MFPGAN) ui    then http://127.0.0.1:5000, experiment mfpgan, chart icon: both runs in one chart each"
+	echo "In MLflow: $(MFPGAN) ui    and open the address that it prints"
 
 test: .venv/installed-dev
 	$(MAKE) check

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mfpgan.config import EvalConfig, TrainConfig
     from mfpgan.data import open_dataset
     from mfpgan.jobs import EvaluationJob, TrainingJob, load_run
-    from mfpgan.metrics import METRICS
+    from mfpgan.metrics import METRICS, confusion
     from mfpgan.models.discriminator import MFPDiscriminator
     from mfpgan.models.generator import MFPResNetUNet
     from mfpgan.session import ClickSession
@@ -35,6 +35,7 @@ _HOMES = {
     "EvaluationJob": "jobs",
     "InputError": "types",
     "METRICS": "metrics",
+    "confusion": "metrics",
     "MFPDiscriminator": "models.discriminator",
     "MFPResNetUNet": "models.generator",
     "STRATEGIES": "clicks.strategies",
@@ -59,6 +60,7 @@ __all__ = [
     "TrainConfig",
     "TrainingJob",
     "__version__",
+    "confusion",
     "load_run",
     "open_dataset",
 ]

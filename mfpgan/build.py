@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -75,7 +76,7 @@ def training_data(config: TrainConfig, progress: Progress | None = None) -> Trai
         validation[number]
     train[0]
     return TrainingData(
-        train, validation, objects, f"{note} Validation on {len(objects)} objects of {validation.name}."
+        train, validation, objects, f"{note} Validation: {len(objects)} object(s) of {validation.name}."
     )
 
 
@@ -102,6 +103,10 @@ def generator_of(config: TrainConfig) -> tuple[MFPResNetUNet, str]:
     """The generator as a run starts with it, a function of the seed; and what its encoder started from."""
     if config.encoder_weights == "auto" and config.width != 1:
         state, origin = None, "none (pretrained weights fit only --width 1)"
+    elif config.encoder_weights == "imagenet" and config.width != 1:
+        raise InputError(
+            f"--encoder-weights imagenet fits only --width 1, got {config.width:g}; use none, or --width 1."
+        )
     else:
         state, origin = encoder_state(config.encoder_weights)
     with torch.random.fork_rng(devices=[]):
@@ -195,7 +200,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:100]
+        reason = shorten(str(error), 120, placeholder=" ...")
         raise InputError(f"--device {name}: not usable on this machine ({reason}); use auto or cpu.") from None
     return device
 

@@ -106,7 +106,7 @@ class TrainConfig(_Config):
     """Learning rate of the discriminator's Adam (betas 0, .9)."""
 
     epochs: int = Field(20, ge=1)
-    """Passes over the images, one random object of each; with --steps, the parts that the schedule counts in."""
+    """Passes over the images, one random object of each. With --steps, the run counts as so many equal parts instead."""
     steps: int | None = Field(None, ge=1)
     """Length of the run in steps instead of epochs; the schedule is stretched over them."""
     batch_size: int = Field(4, ge=1)
@@ -114,7 +114,7 @@ class TrainConfig(_Config):
     lr: float = Field(1e-3, gt=0)
     """Learning rate of the generator's Adam."""
     lr_step: int = Field(5, ge=1)
-    """Epochs (with --steps: parts of the run, of as many as --epochs says) after which the learning rate falls."""
+    """Epochs between falls of the learning rate. With --steps 100: 5 of 20 parts, so after 25, 50 and 75 steps."""
     lr_gamma: float = Field(0.1, gt=0, le=1)
     """Factor by which it falls."""
 
@@ -123,7 +123,7 @@ class TrainConfig(_Config):
     precision: PrecisionName = "auto"
     """fp32, bf16 (autocast), or auto: bf16 on CUDA, fp32 elsewhere."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
+    """auto, cpu, cuda, cuda:1 or mps."""
     workers: int | None = Field(None, ge=0)
     """Loader processes; left out: 0 up to 2 cores, otherwise a core each, 8 at most."""
 
@@ -168,4 +168,4 @@ class EvalConfig(_Config):
     precision: PrecisionName = "auto"
     """fp32, bf16 (autocast), or auto: bf16 on CUDA, fp32 elsewhere."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
+    """auto, cpu, cuda, cuda:1 or mps."""

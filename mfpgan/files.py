@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from mfpgan.types import InputError
@@ -41,5 +42,5 @@ def read_weights(path: Path, what: str) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file, expected {what}.") from None
     except Exception as error:  # a broken pickle raises whatever its bytes happen to trigger
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100].rstrip(".:")
+        reason = shorten(str(error) or type(error).__name__, 120, placeholder=" ...").rstrip(".:")
         raise InputError(f"{path}: not readable as {what} ({reason}).") from None

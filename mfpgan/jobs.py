@@ -69,7 +69,7 @@ class TrainingJob:
             changes: options given beside it; only the device and the number of workers may change.
 
         Raises:
-            InputError: no such run, something else was to change, or the data is gone.
+            InputError: no such run, or a finished one; something else was to change, or the data is gone.
         """
         refused = [name for name, value in changes.items() if value is not None and name not in CHANGEABLE_ON_RESUME]
         if refused:
@@ -79,8 +79,12 @@ class TrainingJob:
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         data = build.training_data(config)
-        generator, config_origin = MFPResNetUNet(config.width), "the run's own checkpoint"
-        return cls(config, data, generator, config_origin, resumed=folder)
+        job = cls(config, data, MFPResNetUNet(config.width), "the run's own checkpoint", resumed=folder)
+        if load_checkpoint(folder / tracking.CHECKPOINT)["step"] >= job.plan.steps:
+            raise InputError(
+                f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
+            )
+        return job
 
     @property
     def warning(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from time import perf_counter
 
 import numpy as np
@@ -53,13 +54,16 @@ class ClickSession:
 
     Args:
         generator: as in `predict`; moved to `device`.
-        device: where the network runs; pictures and masks of the interface are NumPy arrays.
+        device: where the network runs, by default where the generator is; pictures and masks of the interface are NumPy arrays.
         precision: "fp32", or "bf16" for autocast.
     """
 
-    def __init__(self, generator: nn.Module, device: torch.device | str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, generator: nn.Module, device: torch.device | str | None = None, precision: str = "fp32") -> None:
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+        if device is None:
+            parameter = next(generator.parameters(), None)
+            device = "cpu" if parameter is None else parameter.device
         self.device = torch.device(device)
         self.generator = generator.to(self.device)
         self.precision = precision
@@ -78,6 +82,10 @@ class ClickSession:
         Raises:
             ValueError: another shape or dtype.
         """
+        if not isinstance(rgb, np.ndarray):
+            raise ValueError(
+                f"image must be a NumPy array, got {type(rgb).__name__}; np.asarray makes one of a PIL image"
+            )
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
         planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
@@ -97,7 +105,7 @@ class ClickSession:
         Raises:
             ValueError: no image is set, or the click lies outside it.
         """
-        click = Click(int(y), int(x), bool(positive))
+        click = Click(index(y), index(x), bool(positive))
         self._prob = self._answer([*self._clicks, click])
         self._clicks.append(click)  # last, so that a click that raises leaves no trace
         return self._prob

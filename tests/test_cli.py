@@ -19,7 +19,7 @@ from filelock import FileLock
 import mfpgan
 from mfpgan.cli import main
 from mfpgan.data import SAMPLE_FOLDER
-from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.checkpoint import load_checkpoint, save_checkpoint
 
 TINY = ["--data", "synthetic", "--width", "0.1", "--size", "96", "--batch-size", "2", "--encoder-weights", "none",
         "--device", "cpu", "--workers", "0"]  # fmt: skip
@@ -202,7 +202,7 @@ def test_dry_run_writes_nothing(command: Command, tmp_path: Path, monkeypatch: p
 def test_runs_lists_and_compares(trained: str, command: Command) -> None:
     listed, compared = command("runs"), command("runs", trained[:6], trained)
     assert trained[:8] in listed.out
-    assert "random hinge" in listed.out
+    assert "first" in listed.out
     assert "training data" in compared.out
     assert compared.out.count(trained[:8]) == 2
 
@@ -298,10 +298,19 @@ def test_a_loss_that_explodes_is_a_sentence_and_a_failed_run(command: Command, f
 
 
 def test_a_run_in_training_cannot_be_resumed_beside_it(trained: str, folder: Path, command: Command) -> None:
-    with FileLock(folder / "runs" / trained / "lock"):
-        result = command("train", "--resume", trained)
-    assert result.code == 2
-    assert "another process is training it" in result.err
+    finished = command("train", "--resume", trained)
+    assert (finished.code, "has done all its 4 steps" in finished.err) == (2, True)
+    path = folder / "runs" / trained / "checkpoints" / "last.pt"
+    content = path.read_bytes()
+    parts = load_checkpoint(path)
+    try:
+        save_checkpoint(path, {**parts, "step": 2})
+        with FileLock(folder / "runs" / trained / "lock"):
+            result = command("train", "--resume", trained)
+        assert result.code == 2
+        assert "another process is training it" in result.err
+    finally:
+        path.write_bytes(content)
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(command: Command, tmp_path: Path, real_data: Path) -> None:

@@ -80,7 +80,8 @@ def test_metric_names():
     metrics = full_report().metrics("bsds500")
     assert metrics["bsds500/single20/dice"] == 12 / 18
     assert metrics["bsds500/single20/mean_dice"] == 6 / 18
-    assert metrics["bsds500/single20/background/accuracy"] == 0.5
+    assert metrics["bsds500/single20/background/iou"] == 0
+    assert (metrics["bsds500/NoC_90_low"], metrics["bsds500/NoC_90_high"]) == (1.0, 2.0)
     assert metrics["bsds500/NoC_90"] == 1.5
     assert metrics["bsds500/failures_85"] == 1.0
     assert metrics["bsds500/overhead_share"] == 0.25

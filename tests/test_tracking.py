@@ -371,7 +371,7 @@ def test_list_merges_folder_and_store(store: Store) -> None:
     bare = Path("runs") / ("e" * 32)
     bare.mkdir()
     (bare / "config.yaml").write_text(CONFIG)
-    store.create_run("foreign", "of another program", {})
+    store.create_run("of another program", {})
     records = {record.name: record for record in tracking.list_runs()}
     assert set(records) == {"both", "only in the store", ""}
     assert records["only in the store"].metrics == {"train/loss": 2.0}

@@ -31,6 +31,7 @@ def main() -> NoReturn:
         print(f"mfpgan: {error}", file=sys.stderr)
         code = BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
+        print("mfpgan: stopped.", file=sys.stderr)
         code = 128 + signal.SIGINT
     except BrokenPipeError:  # `mfpgan runs | head`
         sys.stderr.close()
@@ -161,7 +162,7 @@ def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json:
         click.echo(report.to_json())
     else:
         tables.show_report(report)
-        display.say(f"Report, triplets and curves: {job.folder / 'eval'}, and on the run's page in `mfpgan ui`.")
+        display.say(f"Report in {job.folder / 'eval'}, pictures in {job.folder / 'figures'}; both also in `mfpgan ui`.")
     return 0
 
 
@@ -185,8 +186,7 @@ def ui(port: int) -> int:
     from mfpgan import tracking
     from mfpgan.cli import display
 
-    tracking.ui_command(port=port)  # says what is missing before we promise a page
-    display.say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    display.say(f"All runs in one chart each, in some seconds: {tracking.runs_page(port=port)}  (Ctrl-C ends it)")
     return tracking.open_ui(port=port)
 
 

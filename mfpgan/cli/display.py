@@ -87,8 +87,8 @@ class Watch:
 
 
 SHOWN = {
-    "train/loss": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU",
-    "d/real_accuracy": "D real", "d/fake_accuracy": "D fake",
+    "train/seg": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU",
+    "d/real_accuracy": "D accuracy real", "d/fake_accuracy": "fake",
 }  # fmt: skip
 
 

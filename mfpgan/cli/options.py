@@ -45,7 +45,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     optional = type(None) in get_args(kind)
     if optional:
         kind = next(part for part in get_args(kind) if part is not type(None))
-    text = (field.description or "").rstrip(".")
+    text = (field.description or "").removesuffix(".")
     if not optional:
         text += f"  [default: {field.default}]"
     return click.Option(

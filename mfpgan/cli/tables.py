@@ -95,7 +95,7 @@ RUN_PARAMETERS = {
     "encoder_start": "encoder from",
 }  # fmt: skip
 RUN_METRICS = {
-    "single20/dice": "Dice, first 20", "single20/iou": "IoU, first 20", "single/dice": "Dice", "single/iou": "IoU",
+    "single20/dice": "Dice, first 20", "single20/iou": "IoU, first 20", "single/dice": "Dice", "single/iou": "IoU", "single/mean_iou": "IoU by image",
     "NoC_80": "NoC 80", "NoC_85": "NoC 85", "NoC_90": "NoC 90",
 }  # fmt: skip
 """End of a metric's name, and what people call it; the beginning is the data set."""
@@ -112,15 +112,13 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
         if name.endswith(("val/iou", "single/dice", "NoC_90")) and not PARTIAL.search(name)
     }
     table = _plain()
-    for name in ("run", "started", "status", "recipe", "data", "steps"):
-        table.add_column(name, no_wrap=name not in ("recipe", "data"))
+    for name in ("run", "name", "started", "status", "data", "steps"):
+        table.add_column(name, no_wrap=name not in ("name", "data"))
     for title in metrics.values():
         table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
-        recipe = " ".join(run.params.get(key, "") for key in ("clicks", "adv"))
-        recipe += f" s{run.params.get('seed', '')}"
         table.add_row(
-            run.id[:8], _started(run)[5:], run.status.lower(), escape(recipe), escape(run.params.get("data_name", "")), run.params.get("total_steps", ""),
+            run.id[:8], escape(run.name), _started(run)[5:], run.status.lower(), escape(run.params.get("data_name", "")), run.params.get("total_steps", ""),
             *(_number(run, name, 3) for name in metrics),
         )  # fmt: skip
     stdout.print(table)
@@ -139,7 +137,7 @@ def compare_runs(runs: Sequence[RunRecord]) -> None:
         table.add_row(title, *(escape(run.params.get(key, "")) for run in runs))
     table.add_section()
     for name, title in _metric_titles(runs).items():
-        table.add_row(title, *(_number(run, name) for run in runs))
+        table.add_row(title, *(_number(run, name) + _interval_of(run, name) for run in runs))
     stdout.print(table)
 
 
@@ -154,6 +152,14 @@ def _metric_titles(runs: Sequence[RunRecord]) -> dict[str, str]:
 
 def _number(run: RunRecord, name: str, digits: int = 4) -> str:
     return f"{run.metrics[name]:.{2 if 'NoC' in name else digits}f}" if name in run.metrics else ""
+
+
+def _interval_of(run: RunRecord, name: str) -> str:
+    """The 95 % interval behind a number, where one was logged."""
+    ends = [run.metrics.get(f"{name}_{end}") for end in ("low", "high")]
+    digits = 2 if "NoC" in name else 4
+    low, high = ends
+    return "" if low is None or high is None else f" \\[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _started(run: RunRecord) -> str:

@@ -109,14 +109,15 @@ def find_default(role: Role) -> tuple[str, str]:
     """
     wanted = "an LVIS JSON (lvis_v1_train.json)" if role == "train" else "BSDS500"
     named = os.environ.get("MFPGAN_DATA")
+    word = {"train": "training", "val": "validation", "eval": "evaluation"}[role]
     for place, root in ((f"$MFPGAN_DATA ({named})", named), ("the working folder", ".")):
         if root:
             found = _lvis_json(Path(root)) if role == "train" else find_bsds500(Path(root))
             if found is not None:
-                return str(found), f"{role} data: {found}, found in {place}"
+                return str(found), f"{word} data: {found}, found in {place}"
     return (
         "sample",
-        f"{role} data: the bundled sample; {wanted} was found neither in $MFPGAN_DATA nor in the working folder",
+        f"{word} data: the bundled sample; {wanted} was found neither in $MFPGAN_DATA nor in the working folder",
     )
 
 

@@ -222,6 +222,8 @@ def _doubts(counts: np.ndarray[tuple[int], np.dtype[np.int64]], values: list[int
         doubts.append("no background in it (no pixel of value 0); is the mask inverted?")
     if len(values) > 1 and values[-1] == 255 and values[-2] < 128:
         doubts.append("255 beside small values is mostly a band to ignore; if so, say --ignore-value 255.")
+    if values == [128, 255]:
+        doubts.append("128 beside 255 is mostly a band to ignore; if so, say --ignore-value 128.")
     # A 0/255 mask that went through JPEG: both ends of the scale, and a few pixels each of many values between.
     specks = sum(1 for value in values if counts[value] < max(8, 0.005 * counts.sum()))
     if len(values) > 8 and values[-1] >= 250 and specks > len(values) / 2:

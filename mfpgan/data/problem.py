@@ -38,4 +38,4 @@ def stop_at_first(problems: Iterable[Problem]) -> None:
     """Raise the first problem of level `stop` as InputError; do nothing if there is none."""
     for problem in problems:
         if problem.level == "stop":
-            raise problem.error()
+            raise InputError(f"{problem.error()} `mfpgan data check` lists all that is wrong.")

@@ -144,19 +144,23 @@ class Report:
     def metrics(self, prefix: str) -> dict[str, float]:
         """Flat numbers for a tracker, such as "bsds500/NoC_90" with prefix "bsds500".
 
-        Of `single`: PREFIX/single20/dice (pooled pixels), PREFIX/single20/mean_dice (mean over images) and, for the
-        references, PREFIX/single20/grabcut/dice. Of `interactive`: PREFIX/NoC_90, PREFIX/failures_90,
-        PREFIX/seconds_per_click and so on. Intervals stay in the report.
+        Of `single`: PREFIX/single20/dice (pooled pixels), PREFIX/single20/mean_dice (mean over images, with _low and
+        _high) and, for the references, PREFIX/single20/grabcut/iou and /dice. Of `interactive`: PREFIX/NoC_90 (with _low
+        and _high), PREFIX/failures_90, PREFIX/seconds_per_click and so on.
         """
         flat: dict[str, float] = {}
         for part, scores in (self.single.scores if self.single else {}).items():
             for name, score in scores.items():
-                place = f"{prefix}/{part}" if name == MODEL else f"{prefix}/{part}/{name}"
-                flat |= {f"{place}/{metric}": value for metric, value in score.pooled.items()}
-                flat |= {f"{place}/mean_{metric}": value.mean for metric, value in score.per_image.items()}
+                if name == MODEL:
+                    flat |= {f"{prefix}/{part}/{metric}": value for metric, value in score.pooled.items()}
+                    for metric in ("iou", "dice"):
+                        flat |= _with_interval(f"{prefix}/{part}/mean_{metric}", score.per_image[metric])
+                else:
+                    flat |= {f"{prefix}/{part}/{name}/{metric}": score.pooled[metric] for metric in ("iou", "dice")}
         if self.interactive:
             result = self.interactive
-            flat |= {f"{prefix}/NoC_{percent}": value.mean for percent, value in result.noc.items()}
+            for percent, value in result.noc.items():
+                flat |= _with_interval(f"{prefix}/NoC_{percent}", value)
             flat |= {f"{prefix}/failures_{percent}": float(count) for percent, count in result.failures.items()}
             flat[f"{prefix}/seconds_per_click"] = result.seconds_per_click
             flat[f"{prefix}/forward_seconds_per_click"] = result.forward_seconds_per_click
@@ -171,6 +175,10 @@ class Report:
             f"{prefix}/iou": [value.mean for value in self.interactive.iou],
             f"{prefix}/biou": [value.mean for value in self.interactive.biou],
         }
+
+
+def _with_interval(name: str, value: Estimate) -> dict[str, float]:
+    return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
 @cache

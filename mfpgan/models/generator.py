@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http.client import HTTPException
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
@@ -190,4 +191,4 @@ def encoder_state(source: str) -> tuple[dict[str, Tensor] | None, str]:
 
 def _reason(error: Exception) -> str:
     text = str(getattr(error, "reason", None) or error).strip() or type(error).__name__
-    return text.splitlines()[0][:120].rstrip(".")
+    return shorten(text, 120, placeholder=" ...").rstrip(".")

@@ -10,7 +10,7 @@ from mfpgan.tracking.records import CHECKPOINT, fetch, find_run, list_runs
 from mfpgan.tracking.run import NoRun, Run, TrackedRun
 from mfpgan.tracking.run_folder import RunRecord, Status, read_lines
 from mfpgan.tracking.start import reopen_run, resume_run, start_run
-from mfpgan.tracking.ui import open_ui, ui_command
+from mfpgan.tracking.ui import open_ui, runs_page, ui_command
 
 __all__ = [
     "CHECKPOINT",
@@ -26,6 +26,7 @@ __all__ = [
     "read_lines",
     "reopen_run",
     "resume_run",
+    "runs_page",
     "start_run",
     "store_uri",
     "ui_command",

@@ -22,6 +22,8 @@ VERSION_TAG = "mfpgan.version"
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's page open on runs, metrics and artifacts instead of traces of language models."""
 LONGEST_PARAM = 6000
+EXPERIMENT = "mfpgan"
+"""All runs are in it."""
 _METRICS_A_BATCH, _PARAMS_A_BATCH, _RUNS_A_PAGE = 1000, 100, 1000
 
 
@@ -78,8 +80,13 @@ class Store:
         self.uri = uri
         self._client = self._ask(lambda: _client(uri))
 
-    def create_run(self, experiment: str, name: str | None, tags: Mapping[str, str]) -> RunRecord:
-        return self._ask(lambda: self._create_run(experiment, name, tags), patience_s=4)
+    def experiment_id(self) -> str | None:
+        """Number of our experiment, or None before the first run."""
+        known = self._ask(lambda: self._client.get_experiment_by_name(EXPERIMENT))
+        return None if known is None else str(known.experiment_id)
+
+    def create_run(self, name: str | None, tags: Mapping[str, str]) -> RunRecord:
+        return self._ask(lambda: self._create_run(name, tags), patience_s=4)
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         self._ask(lambda: self._log_params(run_id, params))
@@ -117,17 +124,17 @@ class Store:
             # MLflow raises its own, sqlalchemy's, requests' and plain OSErrors; the caller needs one line.
             raise StoreError(f"{shown_uri(self.uri)}: {_reason(error)}") from error
 
-    def _create_run(self, experiment: str, name: str | None, tags: Mapping[str, str]) -> RunRecord:
-        known = self._client.get_experiment_by_name(experiment)
+    def _create_run(self, name: str | None, tags: Mapping[str, str]) -> RunRecord:
+        known = self._client.get_experiment_by_name(EXPERIMENT)
         if known is None:
             artifacts = artifact_folder(self.uri)
             try:
                 number = self._client.create_experiment(
-                    experiment, artifacts.as_uri() if artifacts else None, _MODEL_TRAINING
+                    EXPERIMENT, artifacts.as_uri() if artifacts else None, _MODEL_TRAINING
                 )
             except Exception:
                 # Two runs that start together both find no experiment; one of them creates it.
-                known = self._client.get_experiment_by_name(experiment)
+                known = self._client.get_experiment_by_name(EXPERIMENT)
                 if known is None:
                     raise
         run = self._client.create_run(known.experiment_id if known else number, run_name=name, tags=dict(tags))

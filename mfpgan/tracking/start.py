@@ -50,7 +50,7 @@ def start_run(
     try:
         store = open_store(create=True)
         assert store is not None
-        record = store.create_run("mfpgan", name, tags)
+        record = store.create_run(name, tags)
     except StoreError as error:
         store = None
         warn(f"MLflow cannot be used ({error}); the run is kept in {root} only.")

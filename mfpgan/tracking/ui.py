@@ -9,7 +9,15 @@ import subprocess
 import sys
 from types import FrameType
 
-from mfpgan.tracking.mlflow_store import artifact_folder, is_server, shown_uri, store_exists, store_uri
+from mfpgan.tracking.mlflow_store import (
+    StoreError,
+    artifact_folder,
+    is_server,
+    open_store,
+    shown_uri,
+    store_exists,
+    store_uri,
+)
 from mfpgan.types import InputError
 
 
@@ -32,6 +40,24 @@ def ui_command(host: str = "127.0.0.1", port: int = 5000) -> tuple[list[str], di
         command += ["--artifacts-destination", str(artifacts)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def runs_page(host: str = "127.0.0.1", port: int = 5000) -> str:
+    """Address of the charts of all runs on the page that `open_ui` serves; its front door shows language models.
+
+    Raises:
+        InputError: as for ui_command.
+    """
+    ui_command(host, port)
+    try:
+        store = open_store()
+        number = store.experiment_id() if store else None
+    except StoreError as error:
+        raise InputError(f"the MLflow store cannot be read ({error}).") from None
+    place = (
+        f"experiments/{number}/runs?compareRunsMode=CHART&workflowType=machine_learning" if number else "experiments"
+    )
+    return f"http://{host}:{port}/#/{place}"
 
 
 def open_ui(host: str = "127.0.0.1", port: int = 5000) -> int:
