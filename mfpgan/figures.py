@@ -146,8 +146,13 @@ def clicks_curve_figure(
     axes.grid(color="#dddddd", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+    low_curves = max(high for points in curves.values() for _, _, high in points) < 0.6
     axes.legend(
-        loc="lower right", frameon=False, title="after the last click; band: 95 %", title_fontsize=8, fontsize=9
+        loc="upper left" if low_curves else "lower right",
+        frameon=False,
+        title="after the last click; band: 95 %",
+        title_fontsize=8,
+        fontsize=9,
     )
     return _render(figure)
 
