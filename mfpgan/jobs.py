@@ -185,6 +185,8 @@ class EvaluationJob:
             progress=progress,
         )
         note = f"{note[0].upper()}{note[1:]}." if note else f"Evaluation data: {data.name}."
+        if data.name == record.params.get("data_name"):
+            note += " Careful: the run was trained on this data, so the numbers say nothing about new photos."
         return cls(config, record, folder, data, note)
 
     def run(self, progress: Callable[[str, int, int], None]) -> Report:

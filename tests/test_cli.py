@@ -128,6 +128,12 @@ def test_eval_json_is_the_report_alone(trained: str, command: Command) -> None:
     assert first["interactive"] is None
 
 
+def test_an_evaluation_on_the_training_data_says_so(trained: str, command: Command) -> None:
+    words = ("eval", "--run-id", trained, "--data", "synthetic", "--protocol", "single", "--limit", "1")
+    assert "trained on this data" in command(*words, "--split", "train").err
+    assert "trained on this data" not in command(*words).err
+
+
 def test_one_protocol_after_the_other_is_the_report_of_both(trained: str, command: Command, folder: Path) -> None:
     for protocol in ("single", "interactive"):
         words = ("--data", "synthetic", "--limit", "1", "--max-clicks", "2", "--protocol", protocol)
