@@ -112,15 +112,14 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
         if name.endswith(("val/iou", "single/dice", "NoC_90")) and not PARTIAL.search(name)
     }
     table = _plain()
-    for name in ("run", "name", "started", "status", "data", "steps"):
+    for name in ("run", "name", "started", "status", "adv", "clicks", "data", "steps"):
         table.add_column(name, no_wrap=name not in ("name", "data"))
     for title in metrics.values():
         table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
-        table.add_row(
-            run.id[:8], escape(run.name), _started(run)[5:], run.status.lower(), escape(run.params.get("data_name", "")), run.params.get("total_steps", ""),
-            *(_number(run, name, 3) for name in metrics),
-        )  # fmt: skip
+        parameters = [escape(run.params.get(key, "")) for key in ("adv", "clicks", "data_name", "total_steps")]
+        numbers = [_number(run, name, 3) for name in metrics]
+        table.add_row(run.id[:8], escape(run.name), _started(run)[5:], run.status.lower(), *parameters, *numbers)
     stdout.print(table)
 
 
