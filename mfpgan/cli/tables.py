@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mfpgan.evaluation.report import Estimate, InteractiveResult, Report, SingleResult
     from mfpgan.tracking import RunRecord
 
+WIDE = 100
+"""Columns of the terminal from which the list of runs shows all it has."""
 MOST_PROBLEMS = 50
 """Findings printed; the rest is counted."""
 PARTIAL = re.compile(r"-(first\d+|\d+clicks|seed\d+)")
@@ -112,14 +114,18 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
         if name.endswith(("val/iou", "single/dice", "NoC_90")) and not PARTIAL.search(name)
     }
     table = _plain()
-    for name in ("run", "name", "started", "status", "adv", "clicks", "data", "steps"):
-        table.add_column(name, no_wrap=name not in ("name", "data"))
+    parameters = {"adv": "adv", "clicks": "clicks", "data": "data_name", "steps": "total_steps"}
+    if stdout.width < WIDE:
+        del parameters["data"], parameters["clicks"]
+    for name in ("run", "name", "started", "status", *parameters):
+        foldable = name in ("name", "data")
+        table.add_column(name, no_wrap=not foldable, overflow="fold", min_width=8 if foldable else None)
     for title in metrics.values():
         table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
-        parameters = [escape(run.params.get(key, "")) for key in ("adv", "clicks", "data_name", "total_steps")]
+        values = [escape(run.params.get(key, "")) for key in parameters.values()]
         numbers = [_number(run, name, 3) for name in metrics]
-        table.add_row(run.id[:8], escape(run.name), _started(run)[5:], run.status.lower(), *parameters, *numbers)
+        table.add_row(run.id[:8], escape(run.name), _started(run)[5:], run.status.lower(), *values, *numbers)
     stdout.print(table)
 
 
