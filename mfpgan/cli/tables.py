@@ -119,7 +119,7 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
         del parameters["data"], parameters["clicks"]
     for name in ("run", "name", "started", "status", *parameters):
         foldable = name in ("name", "data")
-        table.add_column(name, no_wrap=not foldable, overflow="fold", min_width=8 if foldable else None)
+        table.add_column(name, no_wrap=not foldable, overflow="fold", min_width=6 if foldable else None)
     for title in metrics.values():
         table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
