@@ -7,17 +7,16 @@ from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import nn
 
 from mfpgan import tracking
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.config import TrainConfig
-from mfpgan.data import DATASETS, Progress, Request, find_default, open_dataset, recognise
+from mfpgan.config import EvalConfig, TrainConfig
+from mfpgan.data import DATASETS, Progress, Request, Role, find_default, open_dataset, recognise
 from mfpgan.data.folder import has_split
 from mfpgan.data.loader import default_workers, training_batches, validation_batches
-from mfpgan.data.subset import hold_out
+from mfpgan.data.subset import hold_out, spread
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
 from mfpgan.models.discriminator import MFPDiscriminator
@@ -41,6 +40,25 @@ class TrainingData(NamedTuple):
     """One line that says what was taken."""
 
 
+def open_data(config: TrainConfig | EvalConfig, role: Role, progress: Progress | None) -> tuple[DataSet, str, str]:
+    """The data that a config names, or what is found for the role; how it is named, and a line that says what was taken.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    word = {"train": "Training", "val": "Validation", "eval": "Evaluation"}[role]
+    spec, found = (config.data, "") if config.data else find_default(role)
+    data = open_dataset(
+        spec,
+        images=config.images,
+        split=config.split,
+        ignore_value=config.ignore_value,
+        role=role,
+        progress=progress,
+    )
+    return data, spec, f"{found[0].upper()}{found[1:]}." if found else f"{word} data: {data.name}."
+
+
 def training_data(config: TrainConfig, progress: Progress | None = None) -> TrainingData:
     """Open the training and validation data of a config.
 
@@ -50,16 +68,7 @@ def training_data(config: TrainConfig, progress: Progress | None = None) -> Trai
     Raises:
         InputError: either cannot be opened, or a validation object or the first training object cannot be read.
     """
-    spec, note = (config.data, "") if config.data else find_default("train")
-    train: DataSet = open_dataset(
-        spec,
-        images=config.images,
-        split=config.split,
-        ignore_value=config.ignore_value,
-        role="train",
-        progress=progress,
-    )
-    note = f"{note[0].upper()}{note[1:]}." if note else f"Training data: {train.name}."
+    train, spec, note = open_data(config, "train", progress)
     if config.val_data == "none":
         return TrainingData(train, None, [], f"{note} No validation.")
     validation: DataSet
@@ -70,8 +79,7 @@ def training_data(config: TrainConfig, progress: Progress | None = None) -> Trai
     else:
         train, validation = hold_out(train)
     groups = validation.objects_of_image
-    chosen = np.unique(np.linspace(0, len(groups) - 1, min(config.val_images, len(groups))).round().astype(int))
-    objects = [groups[image][0] for image in chosen]
+    objects = [groups[image][0] for image in spread(len(groups), config.val_images)]
     for number in objects:  # a missing photo should be found now, not at the first validation
         validation[number]
     train[0]

@@ -14,7 +14,7 @@ import torch
 
 from mfpgan import build, tracking
 from mfpgan.config import EvalConfig, TrainConfig
-from mfpgan.data import Progress, find_default, open_dataset
+from mfpgan.data import Progress
 from mfpgan.evaluation.interactive import evaluate_interactive
 from mfpgan.evaluation.record import record_report
 from mfpgan.evaluation.report import Report
@@ -44,6 +44,8 @@ class TrainingJob:
     name: str | None = None
     resumed: Path | None = None
     """Folder of the run that goes on."""
+    state: dict[str, Any] | None = None
+    """Its last checkpoint."""
 
     @classmethod
     def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
@@ -79,8 +81,9 @@ class TrainingJob:
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         data = build.training_data(config)
-        job = cls(config, data, MFPResNetUNet(config.width), "the run's own checkpoint", resumed=folder)
-        if load_checkpoint(folder / tracking.CHECKPOINT)["step"] >= job.plan.steps:
+        state, generator = load_checkpoint(folder / tracking.CHECKPOINT), MFPResNetUNet(config.width)
+        job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state)
+        if state["step"] >= job.plan.steps:
             raise InputError(
                 f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
             )
@@ -118,9 +121,8 @@ class TrainingJob:
         config = self.config
         run: tracking.Run = tracking.NoRun()
         trainer = build.trainer(config, self.data, run, self.generator)
-        if self.resumed is not None:
-            state = load_checkpoint(self.resumed / tracking.CHECKPOINT)
-            trainer.load_state_dict(state)  # before the run is touched
+        if self.resumed is not None and self.state is not None:
+            trainer.load_state_dict(self.state)  # before the run is touched
             run = tracking.resume_run(self.resumed.name, RUNS, step=trainer.step)
         else:
             parameters = config.model_dump() | {
@@ -175,16 +177,7 @@ class EvaluationJob:
         folder = tracking.fetch(record)
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder}: this run's folder cannot be written, and the report goes there; copy the run.")
-        spec, note = (config.data, "") if config.data else find_default("eval")
-        data: DataSet = open_dataset(
-            spec,
-            images=config.images,
-            split=config.split,
-            ignore_value=config.ignore_value,
-            role="eval",
-            progress=progress,
-        )
-        note = f"{note[0].upper()}{note[1:]}." if note else f"Evaluation data: {data.name}."
+        data, _, note = build.open_data(config, "eval", progress)
         if data.name == record.params.get("data_name"):
             note += " Careful: the run was trained on this data, so the numbers say nothing about new photos."
         return cls(config, record, folder, data, note)
@@ -227,7 +220,10 @@ def _with_other_protocol(report: Report, path: Path) -> Report:
     """The report, and with it the other protocol's part of the file that it replaces, if that is of the same checkpoint."""
     if not path.is_file() or (report.single and report.interactive):
         return report
-    old = Report.from_json(path.read_text(encoding="utf-8"))
+    try:
+        old = Report.from_json(path.read_text(encoding="utf-8"))
+    except InputError:  # of another version: no reason to lose the evaluation that was just made
+        return report
     if replace(old, single=None, interactive=None) != replace(report, single=None, interactive=None):
         return report
     return replace(report, single=report.single or old.single, interactive=report.interactive or old.interactive)

@@ -145,6 +145,9 @@ def test_one_protocol_after_the_other_is_the_report_of_both(trained: str, comman
     other = ("--data", "synthetic", "--limit", "1", "--max-clicks", "2", "--protocol", "single", "--seed", "9")
     assert command("eval", "--run-id", trained, *other).code == 0
     assert json.loads(path.read_text()) == report, "another seed has another place"
+    path.write_text('{"of": "another version"}')
+    assert command("eval", "--run-id", trained, *other[:-2]).code == 0
+    assert json.loads(path.read_text())["single"] == report["single"]
 
 
 def test_a_run_is_found_wherever_the_store_is(trained: str, command: Command, folder: Path) -> None:

@@ -139,16 +139,19 @@ def is_masks_folder(root: Path) -> bool:
 
 def has_split(root: Path, split: str) -> bool:
     """True if the folder has a part of that name."""
-    places = (root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")
-    return any(photos.is_dir() and masks.is_dir() for photos, masks in places)
+    return any(photos.is_dir() and masks.is_dir() for photos, masks in _places(root, split))
+
+
+def _places(root: Path, split: str | None) -> list[tuple[Path, Path]]:
+    """Where the photos and the masks of a part may lie."""
+    if split is None:
+        return [(root / "images", root / "masks")]
+    return [(root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")]
 
 
 def find_folders(root: Path, split: str | None) -> tuple[Path, Path]:
     """The folders of photos and of masks; InputError if they are not there."""
-    tried = [(root / "images", root / "masks")]
-    if split is not None:
-        tried = [(root / "images" / split, root / "masks" / split), (root / split / "images", root / split / "masks")]
-    for photos, masks in tried:
+    for photos, masks in _places(root, split):
         if photos.is_dir() and masks.is_dir():
             parts = [folder.name for folder in sorted(photos.iterdir()) if (masks / folder.name).is_dir()]
             if parts and split is None and not _files(photos, PHOTO_SUFFIXES):

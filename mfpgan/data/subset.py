@@ -65,3 +65,9 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
     held = min(max(1, count // HELD_OUT_SHARE), HELD_OUT_MOST)
     validation, training = sorted(order[:held].tolist()), sorted(order[held:].tolist())
     return Subset(data, training, data.name), Subset(data, validation, f"{data.name}, held out")
+
+
+def spread(total: int, most: int) -> list[int]:
+    """At most `most` of the numbers 0 to total - 1, evenly spread, both ends among them."""
+    numbers: list[int] = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int)).tolist()
+    return numbers

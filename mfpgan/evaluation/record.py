@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from torch import nn
 
+from mfpgan.data.subset import spread
 from mfpgan.evaluation.report import MODEL, Report
 from mfpgan.evaluation.single import SingleCase, answer, single_case
 from mfpgan.figures import clicks_curve_figure, confusion_figure, draw_triplet
@@ -48,7 +48,6 @@ def record_report(report: Report, run: Run, prefix: str, *, generator: nn.Module
 
 def _drawn(report: Report, generator: nn.Module, data: DataSet) -> Iterator[tuple[SingleCase, BoolMask]]:
     assert report.single is not None
-    images = len(report.single.rows)
-    for number in np.unique(np.linspace(0, images - 1, min(TRIPLETS, images)).round().astype(int)):
-        case = single_case(data, int(number), report.single.seed)
+    for number in spread(len(report.single.rows), TRIPLETS):
+        case = single_case(data, number, report.single.seed)
         yield case, answer(generator, case, report.precision)

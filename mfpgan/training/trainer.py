@@ -222,10 +222,10 @@ class Trainer:
         Raises:
             InputError: the training data is not what it was, or another version of mfpgan made the state.
         """
-        if state["data_digest"] != self.data_digest:
+        if state.get("data_digest") != self.data_digest:
             raise InputError(
                 f"the training data has changed since the run stopped (digest {self.data_digest}, was "
-                f"{state['data_digest']}); bring the old data back, or start a new run."
+                f"{state.get('data_digest')}); bring the old data back, or start a new run."
             )
         try:
             self.step = state["step"]
