@@ -163,7 +163,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
         strategy=STRATEGIES[config.clicks],
         batches=batches,
         validation=validation,
-        validation_strategy=STRATEGIES["random"],
+        validation_strategy=STRATEGIES["random"](),
         data_digest=data.train.digest(),
         run=run,
         device=device,

@@ -1,21 +1,40 @@
 """What a run is: two frozen models, every field with type, default and a line of help. YAML in and out.
 
-The choices stand here as literals so that the command line can offer them without importing torch;
-a contract test holds each literal against the table that implements it.
+Choices whose tables import torch stand here as literals, so that the command line can offer them at once; a contract
+test holds each literal against its table. The click strategies import no torch: their table is asked.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from mfpgan.types import InputError
+from mfpgan.clicks.strategies import STRATEGIES, make_strategy
+from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName
 
-ClicksName = Literal["random", "center"]
-LossName = Literal["bce"]
+
+def _strategy(name: str) -> str:
+    if name not in STRATEGIES:
+        raise ValueError(f"input should be one of {', '.join(STRATEGIES)}")
+    return name
+
+
+StrategyName = Annotated[str, AfterValidator(_strategy)]
+"""A key of STRATEGIES."""
+LossName = Literal["bce", "nfl", "bce-dice"]
 AdversaryName = Literal["off", "hinge", "bce"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 ProtocolName = Literal["single", "interactive", "both"]
@@ -23,6 +42,40 @@ ProtocolName = Literal["single", "interactive", "both"]
 
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    strategy_field: ClassVar[str]
+    """The field that names a click strategy."""
+
+    parameters: dict[str, Any] = {}
+    """Parameters of the click strategy by name. In YAML and on the command line they are keys of their own, with the
+    strategy's field in front: `clicks.spread`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        start = f"{cls.strategy_field}."
+        dotted = {key: value for key, value in values.items() if isinstance(key, str) and key.startswith(start)}
+        if not dotted:
+            return values
+        rest = {key: value for key, value in values.items() if key not in dotted}
+        given = {key.removeprefix(start): value for key, value in dotted.items()}
+        return rest | {"parameters": {**rest.get("parameters", {}), **given}}
+
+    @model_validator(mode="after")
+    def _known_parameters(self) -> Self:
+        self.strategy()
+        return self
+
+    @model_serializer(mode="wrap")
+    def _spread(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        parameters = values.pop("parameters", {})
+        return values | {f"{self.strategy_field}.{name}": value for name, value in parameters.items()}
+
+    def strategy(self) -> ClickStrategy:
+        """The simulated user that the config names, with its parameters."""
+        return make_strategy(getattr(self, self.strategy_field), self.parameters, self.strategy_field)
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any], origin: str) -> Self:
@@ -59,14 +112,16 @@ def _problem(model: type[BaseModel], error: Any) -> str:
     """One wrong field in words."""
     field = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {field!r}, expected one of {', '.join(model.model_fields)}"
-    if not field:
-        return str(error["msg"]).removeprefix("Value error, ")
-    return f"{field}={error['input']!r}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"
+        known = [name for name in model.model_fields if name != "parameters"]
+        return f"unknown key {field!r}, expected one of {', '.join(known)}"
+    message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
+    return f"{field}={error['input']!r}: {message[:1].lower()}{message[1:]}" if field else message
 
 
 class TrainConfig(_Config):
     """One training run. The defaults are the seed recipe."""
+
+    strategy_field: ClassVar[str] = "clicks"
 
     data: str | None = None
     """Training data: a path (LVIS or COCO JSON, BSDS500 folder, images/ + masks/ folder), `sample` or `synthetic`; found by itself if left out."""
@@ -82,6 +137,8 @@ class TrainConfig(_Config):
     """Part of the validation data set; left out: its val part, where it has one."""
     val_images: int = Field(64, ge=1)
     """Images validated on, spread evenly; one object of each."""
+    val_clicks: int = Field(5, ge=1, le=20)
+    """Clicks of the robot `center` on each of them; the IoU after every click is logged."""
 
     size: int = Field(256, ge=32, le=2048)
     """Side of the square training crops, in pixels."""
@@ -90,10 +147,16 @@ class TrainConfig(_Config):
     encoder_weights: str = "auto"
     """Start of the encoder: auto, imagenet, none, or a file with a ResNet-34 state dict."""
 
-    clicks: ClicksName = "random"
-    """Simulated user in training."""
+    clicks: StrategyName = "random"
+    """Simulated user in training; its parameters with --set clicks.NAME=VALUE."""
+    memory: MemoryName = "none"
+    """What the network sees of its own last answer: nothing, the probability, or also MFP's modulated one."""
+    encoding: EncodingName = "disk"
+    """How a click is drawn for the networks."""
+    radius: float | None = Field(None, gt=0, le=1000)
+    """Size of a click in pixels; left out: disk 5 (radius), gaussian 10 (sigma), distance 255 (reach)."""
     loss: LossName = "bce"
-    """Segmentation loss."""
+    """Segmentation loss: weighted BCE, normalized focal loss, or BCE + Dice."""
     pos_weight: float = Field(5.0, gt=0)
     """Weight of object pixels in the BCE."""
     adv: AdversaryName = "hinge"
@@ -112,7 +175,9 @@ class TrainConfig(_Config):
     batch_size: int = Field(4, ge=1)
     """Samples in a step."""
     lr: float = Field(1e-3, gt=0)
-    """Learning rate of the generator's Adam."""
+    """Learning rate of the generator's AdamW."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay; 0 is Adam."""
     lr_step: int = Field(5, ge=1)
     """Epochs between falls of the learning rate. With --steps 100: 5 of 20 parts, so after 25, 50 and 75 steps."""
     lr_gamma: float = Field(0.1, gt=0, le=1)
@@ -149,6 +214,8 @@ class TrainConfig(_Config):
 class EvalConfig(_Config):
     """One evaluation of one run."""
 
+    strategy_field: ClassVar[str] = "robot"
+
     data: str | None = None
     """Evaluation data, as for training; left out: BSDS500 where it is found, otherwise the bundled sample's val photos."""
     images: str | None = None
@@ -163,6 +230,12 @@ class EvalConfig(_Config):
     """Evaluate only the first so many images."""
     max_clicks: int = Field(20, ge=1, le=100)
     """Clicks an object in the interactive protocol."""
+    robot: StrategyName = "center"
+    """User of the interactive protocol; its parameters with --set robot.NAME=VALUE. Any but center is played beside it."""
+    repeats: int = Field(1, ge=1, le=1000)
+    """Times that a robot with chance plays every object, each time with other luck."""
+    zoom: bool = False
+    """From the second click on, look closely at the part round the last mask, as RITM does."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the random clicks and of the bootstrap."""
     precision: PrecisionName = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,18 +52,22 @@ class Sample:
     """(H, W) bool, True on the object; at least one pixel is."""
     ignore: BoolMask | None = None
     """(H, W) bool, True where nobody knows and nothing is counted; never True on the object."""
+    others: BoolMask | None = None
+    """(H, W) bool, True on the image's other annotated objects, never on this one; None if nobody looked them up."""
 
     def __post_init__(self) -> None:
         shape = self.image.shape[:2]
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(f"{self.id}: image must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}")
-        for name, mask in (("target", self.target), ("ignore", self.ignore)):
+        for name, mask in (("target", self.target), ("ignore", self.ignore), ("others", self.others)):
             if mask is not None and (mask.shape != shape or mask.dtype != np.bool_):
                 raise ValueError(f"{self.id}: {name} must be {shape} bool, got {mask.shape} {mask.dtype}")
         if not self.target.any():
             raise ValueError(f"{self.id}: the object has no pixel")
         if self.ignore is not None and (self.ignore & self.target).any():
             raise ValueError(f"{self.id}: the ignore band covers part of the object")
+        if self.others is not None and (self.others & self.target).any():
+            raise ValueError(f"{self.id}: the other objects cover part of the object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,9 @@ class Batch:
     """(B, 1, H, W) float32, 0 or 1."""
     valid: torch.Tensor
     """(B, 1, H, W) float32, 1 where the pixel counts, 0 in an ignore band or outside the photo."""
+    others: torch.Tensor | None = None
+    """(B, 1, H, W) bool on the CPU, True on the images' other objects; None if nobody looked them up. For the simulated
+    user only: it stays on the CPU, where he is."""
 
     def __post_init__(self) -> None:
         count, (height, width) = len(self.ids), self.image.shape[-2:]
@@ -94,7 +101,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; the loader's pinning thread looks for this method."""
-        return Batch(self.ids, self.image.pin_memory(), self.target.pin_memory(), self.valid.pin_memory())
+        return Batch(self.ids, self.image.pin_memory(), self.target.pin_memory(), self.valid.pin_memory(), self.others)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
@@ -103,11 +110,38 @@ class Batch:
             self.image.to(device, non_blocking=True),
             self.target.to(device, non_blocking=True),
             self.valid.to(device, non_blocking=True),
+            self.others,
         )
+
+
+EncodingName = Literal["disk", "gaussian", "distance"]
+MemoryName = Literal["none", "previous", "modulated"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClickEncoding:
+    """How clicks and the last answer reach the network as channels beside the photo's three."""
+
+    shape: EncodingName = "disk"
+    """What a click draws, see `mfpgan.clicks.encoding.click_maps`."""
+    radius: float = 5.0
+    """Its size in pixels."""
+    memory: MemoryName = "none"
+    """What the network sees of its own last answer: nothing, the probability, or also the modulated one."""
+
+    @property
+    def channels(self) -> int:
+        """2 click maps, and 1 more for the previous probability, 2 more for that and the modulated one."""
+        return {"none": 2, "previous": 3, "modulated": 4}[self.memory]
 
 
 class ClickStrategy(Protocol):
     """A user: looks at the truth and at the present mask, and clicks. Training and benchmark share this one type."""
+
+    @property
+    def rounds(self) -> int:
+        """Most times that this user answers the network in training; how often is drawn for each sample. 0: never."""
+        ...
 
     def __call__(
         self,
@@ -116,6 +150,7 @@ class ClickStrategy(Protocol):
         clicks: Sequence[Click],
         rng: np.random.Generator,
         ignore: BoolMask | None = None,
+        others: BoolMask | None = None,
     ) -> tuple[Click, ...]:
         """The new clicks of one turn.
 
@@ -125,6 +160,7 @@ class ClickStrategy(Protocol):
             clicks: all clicks made so far on this object, oldest first.
             rng: the only source of chance.
             ignore: (H, W) bool, pixels where no click lands and no error counts.
+            others: (H, W) bool, the other objects of the image, if they are known.
 
         Returns:
             New clicks, or an empty tuple if nothing is left to correct.

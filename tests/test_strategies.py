@@ -44,8 +44,8 @@ def test_the_table_and_the_config_name_the_same_users():
 def test_contract(name, seed):
     target, prediction, clicks, ignore = random_case(seed)
     before = target.copy(), None if prediction is None else prediction.copy(), list(clicks)
-    turn = STRATEGIES[name](target, prediction, clicks, np.random.default_rng(seed), ignore)
-    assert turn == STRATEGIES[name](target, prediction, clicks, np.random.default_rng(seed), ignore)
+    turn = STRATEGIES[name]()(target, prediction, clicks, np.random.default_rng(seed), ignore)
+    assert turn == STRATEGIES[name]()(target, prediction, clicks, np.random.default_rng(seed), ignore)
     answer = np.zeros_like(target) if prediction is None else prediction
     wrong = (target != answer) & (True if ignore is None else ~ignore)
     for y, x in {(click.y, click.x) for click in clicks}:
@@ -70,24 +70,24 @@ def test_contract(name, seed):
 @pytest.mark.parametrize("seed", range(200))
 def test_center_equals_an_independent_robot(seed):
     target, prediction, clicks, ignore = random_case(seed + 1000)
-    turn = STRATEGIES["center"](target, prediction, clicks, np.random.default_rng(0), ignore)
+    turn = STRATEGIES["center"]()(target, prediction, clicks, np.random.default_rng(0), ignore)
     assert turn == brute_center(target, prediction, clicks, ignore)
 
 
 def test_center_prefers_negative_at_equal_depth():
     target, prediction = np.zeros((9, 20), bool), np.zeros((9, 20), bool)
     target[2:7, 2:7] = prediction[2:7, 12:17] = True
-    assert STRATEGIES["center"](target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
+    assert STRATEGIES["center"]()(target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
     target[2:7, 2:8] = True  # one column more, not deeper
-    assert STRATEGIES["center"](target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
+    assert STRATEGIES["center"]()(target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
     target[2:9, 2:9] = True
-    assert STRATEGIES["center"](target, prediction, (), np.random.default_rng(0)) == (Click(5, 5, True),)
+    assert STRATEGIES["center"]()(target, prediction, (), np.random.default_rng(0)) == (Click(5, 5, True),)
 
 
 def test_center_compares_depths_without_the_clicked_pixels():
     target, prediction = np.zeros((9, 20), bool), np.zeros((9, 20), bool)
     target[1:8, 1:8] = prediction[2:7, 12:17] = True
-    center, rng = STRATEGIES["center"], np.random.default_rng(0)
+    center, rng = STRATEGIES["center"](), np.random.default_rng(0)
     assert center(target, prediction, (), rng) == (Click(4, 4, True),)
     # Depth 16 is gone, and 9 against 9 is not strictly deeper.
     assert center(target, prediction, [Click(4, 4, True)], rng) == (Click(4, 14, False),)
@@ -100,7 +100,7 @@ def test_random_first_turn_is_uniform_on_object_and_background():
     ignore[3] = True
     rng, hits = np.random.default_rng(0), np.zeros(target.shape, int)
     for _ in range(2800):
-        positive, negative = STRATEGIES["random"](target, None, (), rng, ignore)
+        positive, negative = STRATEGIES["random"]()(target, None, (), rng, ignore)
         assert (positive.positive, negative.positive) == (True, False)
         hits[positive[:2]] += 1
         hits[negative[:2]] += 1
@@ -111,7 +111,7 @@ def test_random_first_turn_is_uniform_on_object_and_background():
 
 def test_random_without_background_clicks_once():
     full = np.ones((3, 3), bool)
-    (click,) = STRATEGIES["random"](full, None, (), np.random.default_rng(0))
+    (click,) = STRATEGIES["random"]()(full, None, (), np.random.default_rng(0))
     assert click.positive
 
 
@@ -120,4 +120,4 @@ def test_a_right_mask_needs_no_click(name):
     target = np.eye(5, dtype=bool)
     ignore = np.zeros_like(target)
     ignore[0, 1:] = True
-    assert STRATEGIES[name](target, target | ignore, [Click(0, 0, True)], np.random.default_rng(0), ignore) == ()
+    assert STRATEGIES[name]()(target, target | ignore, [Click(0, 0, True)], np.random.default_rng(0), ignore) == ()

@@ -35,12 +35,18 @@ class ConfigCommand(click.Command):
         if len(self.params) == len(self._own):
             from mfpgan import config  # pydantic costs a quarter of a second
 
-            fields = getattr(config, self.config).model_fields
-            self.params = [*(_option(name, field) for name, field in fields.items()), *self._own]
+            model = getattr(config, self.config)
+            strategies = {model.strategy_field: tuple(config.STRATEGIES)}
+            options = [
+                _option(name, field, strategies.get(name, ()))
+                for name, field in model.model_fields.items()
+                if name != "parameters"
+            ]
+            self.params = [*options, *self._own]
         return super().get_params(ctx)
 
 
-def _option(name: str, field: FieldInfo) -> click.Option:
+def _option(name: str, field: FieldInfo, choices: tuple[str, ...]) -> click.Option:
     kind = field.annotation
     optional = type(None) in get_args(kind)
     if optional:
@@ -48,12 +54,12 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     text = (field.description or "").removesuffix(".")
     if not optional:
         text += f"  [default: {field.default}]"
-    return click.Option(
-        [f"--{name.replace('_', '-')}"],
-        type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind,
-        help=text,
-        expose_value=True,
-    )
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+    flag = f"--{name.replace('_', '-')}"
+    if kind is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    return click.Option([flag], type=click.Choice(choices) if choices else kind, help=text)
 
 
 def resolve(model: type[Config], given: Mapping[str, Any], file: Path | None, settings: tuple[str, ...]) -> Config:

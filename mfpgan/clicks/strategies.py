@@ -1,69 +1,55 @@
-"""Simulated users. Training plays them, the benchmark's robot is one of them; a new one is a function and a table line."""
+"""The table of simulated users. Training plays them and the benchmark's robot is one of them; a new one is a class in a
+file of its own and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
-import numpy as np
+from pydantic import ValidationError
 
-from mfpgan.clicks.error_regions import deepest, errors
-from mfpgan.types import BoolMask, Click, ClickStrategy
+from mfpgan.clicks.adaptive import Adaptive
+from mfpgan.clicks.center import Center
+from mfpgan.clicks.human import Human
+from mfpgan.clicks.mixed import Mixed
+from mfpgan.clicks.multi import Multi
+from mfpgan.clicks.random import Random
+from mfpgan.types import ClickStrategy, InputError
+
+STRATEGIES: dict[str, type[ClickStrategy]] = {
+    "random": Random,
+    "multi": Multi,
+    "adaptive": Adaptive,
+    "mixed": Mixed,
+    "center": Center,
+    "human": Human,
+}
 
 
-def random(
-    target: BoolMask,
-    prediction: BoolMask | None,
-    clicks: Sequence[Click],
-    rng: np.random.Generator,
-    ignore: BoolMask | None = None,
-) -> tuple[Click, ...]:
-    """The seed's user: clicks anywhere, with equal chance for every pixel.
+def make_strategy(name: str, parameters: Mapping[str, Any] | None = None, origin: str = "clicks") -> ClickStrategy:
+    """A simulated user with these parameters, the fields of its class; what is left out has the class's default.
 
-    The first turn (no clicks yet) does not look at the prediction: one positive click on the object and one negative
-    on the background, both outside the ignore band; whichever of the two has no pixel is left out. Every later turn
-    is one click on a pixel that is wrong and not clicked yet: positive where the object was missed, negative where
-    the mask is too much; () when there is none. Arguments as in `ClickStrategy`.
+    Args:
+        name: a key of STRATEGIES.
+        origin: option that the name and the parameters came from, for the error.
+
+    Raises:
+        InputError: no such strategy, no such parameter, or a value of the wrong type or out of range.
     """
-    if not clicks:
-        background = ~target if ignore is None else ~(target | ignore)
-        wanted = target if ignore is None else target & ~ignore
-        turn = ((_uniform(wanted, rng), True), (_uniform(background, rng), False))
-        return tuple(Click(*pixel, positive) for pixel, positive in turn if pixel is not None)
-    missed, extra = errors(target, prediction, ignore)
-    wrong = missed | extra
-    for click in clicks:
-        wrong[click.y, click.x] = False
-    pixel = _uniform(wrong, rng)
-    return () if pixel is None else (Click(*pixel, bool(missed[pixel])),)
-
-
-def center(
-    target: BoolMask,
-    prediction: BoolMask | None,
-    clicks: Sequence[Click],
-    rng: np.random.Generator,
-    ignore: BoolMask | None = None,
-) -> tuple[Click, ...]:
-    """The field's robot (RITM, isegm/inference/clicker.py): one click in the middle of the deepest error.
-
-    Positive if and only if the missed part is strictly deeper than the surplus; depths are compared after the clicked
-    pixels were taken out. No chance is used; () when no wrong pixel is left unclicked. Arguments as in `ClickStrategy`.
-    """
-    missed, extra = errors(target, prediction, ignore)
-    missed_depth, missed_y, missed_x = deepest(missed, clicks)
-    extra_depth, extra_y, extra_x = deepest(extra, clicks)
-    if missed_depth > extra_depth:
-        return (Click(missed_y, missed_x, True),)
-    return (Click(extra_y, extra_x, False),) if extra_depth else ()
-
-
-def _uniform(mask: BoolMask, rng: np.random.Generator) -> tuple[int, int] | None:
-    """(y, x) of a pixel of the mask, all equally likely; None, and no draw, if the mask is empty."""
-    inside = np.flatnonzero(mask)
-    if not inside.size:
-        return None
-    y, x = divmod(int(inside[rng.integers(inside.size)]), mask.shape[1])
-    return y, x
-
-
-STRATEGIES: dict[str, ClickStrategy] = {"random": random, "center": center}
+    given = dict(parameters or {})
+    if name not in STRATEGIES:
+        raise InputError(f"--{origin} {name}: no such strategy, expected one of {', '.join(STRATEGIES)}.")
+    known = [field.name for field in fields(STRATEGIES[name])]  # type: ignore[arg-type]
+    for key in given:
+        if key not in known:
+            has = f"has {', '.join(f'{origin}.{field}' for field in known)}" if known else "has no parameters"
+            raise InputError(f"{origin}.{key}: no such parameter, {name} {has}.")
+    try:
+        return STRATEGIES[name](**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field, message = first["loc"][0], first["msg"]
+        raise InputError(
+            f"{origin}.{field}={first['input']!r}: {message[:1].lower()}{message[1:]} (--{origin} {name})."
+        ) from None

@@ -56,7 +56,7 @@ def evaluate_interactive(
     Raises:
         ValueError: there is no object to play.
     """
-    robot = STRATEGIES["center"]
+    robot = STRATEGIES["center"]()
     images = data.objects_of_image[:limit]
     total, rows, seconds, forward = sum(map(len, images)), [], 0.0, predictor.forward_seconds
     if not total:

@@ -44,7 +44,7 @@ def single_case(data: DataSet, number: int, seed: int = 0) -> SingleCase:
     """The principal object of image `number`, resized, with clicks that depend on (seed, number) alone."""
     sample = resize_sample(data[data.objects_of_image[number][0]], SIZE_PX, SIZE_PX)
     rng = np.random.default_rng([seed, number])
-    clicks = STRATEGIES["random"](sample.target, None, (), rng, sample.ignore)
+    clicks = STRATEGIES["random"]()(sample.target, None, (), rng, sample.ignore)
     return SingleCase(sample.id, number, sample.image, sample.target, sample.ignore, clicks)
 
 

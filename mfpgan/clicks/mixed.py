@@ -1,0 +1,40 @@
+"""The strong recipe's user: many clicks at once, then clicks that follow the mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mfpgan.clicks.adaptive import Adaptive
+from mfpgan.clicks.multi import Multi
+from mfpgan.types import BoolMask, Click
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A first turn of `multi`, then turns of `adaptive` (RITM: Sofiiuk et al., ICIP 2022, iterative training)."""
+
+    points: Annotated[int, Field(ge=1, le=100)] = 24
+    """As in `multi`."""
+    ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """As in `multi`."""
+    spread: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """As in `adaptive`."""
+    rounds: Annotated[int, Field(ge=0, le=20)] = 3
+    """Most turns after the first in training."""
+
+    def __call__(
+        self,
+        target: BoolMask,
+        prediction: BoolMask | None,
+        clicks: Sequence[Click],
+        rng: np.random.Generator,
+        ignore: BoolMask | None = None,
+        others: BoolMask | None = None,
+    ) -> tuple[Click, ...]:
+        turn = Adaptive(self.spread) if clicks else Multi(self.points, self.ratio)
+        return turn(target, prediction, clicks, rng, ignore, others)
