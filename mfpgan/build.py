@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mfpgan import tracking
-from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.clicks.encoding import USUAL_RADIUS_PX
 from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import DATASETS, Progress, Request, Role, find_default, open_dataset, recognise
 from mfpgan.data.folder import has_split
@@ -24,7 +24,7 @@ from mfpgan.models.generator import MFPResNetUNet, encoder_state
 from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
 from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.trainer import Plan, Trainer
-from mfpgan.types import Batch, DataSet, InputError
+from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -119,10 +119,16 @@ def generator_of(config: TrainConfig) -> tuple[MFPResNetUNet, str]:
         state, origin = encoder_state(config.encoder_weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        generator = MFPResNetUNet(config.width)
+        generator = MFPResNetUNet(config.width, click_encoding(config))
     if state is not None:
         generator.load_encoder(state, f"--encoder-weights {config.encoder_weights}")
     return generator, origin
+
+
+def click_encoding(config: TrainConfig) -> ClickEncoding:
+    """How the generator of a config is fed."""
+    radius = USUAL_RADIUS_PX[config.encoding] if config.radius is None else config.radius
+    return ClickEncoding(config.encoding, radius, config.memory)
 
 
 def adversary_of(config: TrainConfig, device: torch.device) -> AnyAdversary:
@@ -160,10 +166,9 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
         generator=place(generator, device),
         adversary=adversary_of(config, device),
         loss=SEGMENTATION[config.loss],
-        strategy=STRATEGIES[config.clicks],
+        strategy=config.strategy(),
         batches=batches,
         validation=validation,
-        validation_strategy=STRATEGIES["random"](),
         data_digest=data.train.digest(),
         run=run,
         device=device,
@@ -180,7 +185,7 @@ def load_generator(folder: Path, device: torch.device) -> tuple[MFPResNetUNet, T
     path = folder / tracking.CHECKPOINT
     parts = load_checkpoint(path)
     config = config_of(folder)
-    generator = MFPResNetUNet(config.width)
+    generator = MFPResNetUNet(config.width, click_encoding(config))
     try:
         generator.load_state_dict(parts["generator"])
     except (RuntimeError, TypeError, AttributeError) as error:

@@ -32,6 +32,24 @@ def _strategy(name: str) -> str:
     return name
 
 
+PRESETS = Path(__file__).parent / "presets"
+"""Configs that come along: NAME.yaml, named by `--config NAME`."""
+
+
+def find_config(path: Path) -> Path:
+    """The file that `--config` names: a file of the user's, otherwise a preset.
+
+    Raises:
+        InputError: neither; names the presets.
+    """
+    presets = {preset.stem: preset for preset in sorted(PRESETS.glob("*.yaml"))}
+    if path.is_file():
+        return path
+    if str(path) not in presets:
+        raise InputError(f"--config {path}: no such file, and no such preset; presets are {', '.join(presets)}.")
+    return presets[str(path)]
+
+
 StrategyName = Annotated[str, AfterValidator(_strategy)]
 """A key of STRATEGIES."""
 LossName = Literal["bce", "nfl", "bce-dice"]
@@ -208,6 +226,11 @@ class TrainConfig(_Config):
     def _check(self) -> Self:
         if self.adv != "off" and self.size < 70:
             raise ValueError(f"size={self.size} is below the discriminator's 70-pixel view; use --size 96 or --adv off")
+        if self.memory != "none" and not self.strategy().rounds:
+            raise ValueError(
+                f"memory={self.memory} has nothing to remember: clicks={self.clicks} makes one turn in training; use "
+                "--clicks mixed, or --set clicks.rounds=3"
+            )
         return self
 
 

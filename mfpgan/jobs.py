@@ -81,7 +81,7 @@ class TrainingJob:
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         data = build.training_data(config)
-        state, generator = load_checkpoint(folder / tracking.CHECKPOINT), MFPResNetUNet(config.width)
+        state, generator = load_checkpoint(folder / tracking.CHECKPOINT), MFPResNetUNet(config.width, build.click_encoding(config))
         job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state)
         if state["step"] >= job.plan.steps:
             raise InputError(

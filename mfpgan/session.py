@@ -5,48 +5,85 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import index
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mfpgan.clicks.encoding import click_maps
-from mfpgan.types import BoolMask, Click, Image, Probability
+from mfpgan.clicks.guidance import encode
+from mfpgan.types import BoolMask, Click, ClickEncoding, Image, Probability
 
 THRESHOLD = 0.5
 """A pixel belongs to the mask if its probability is above this."""
 
 
 def predict(
-    generator: nn.Module, image: torch.Tensor, clicks: Sequence[Sequence[Click]], precision: str = "fp32"
-) -> torch.Tensor:
-    """One forward pass for a batch of images and their clicks.
+    generator: nn.Module,
+    image: Tensor,
+    clicks: Sequence[Sequence[Click]],
+    precision: str = "fp32",
+    previous: Tensor | None = None,
+) -> Tensor:
+    """The answer to the clicks of a batch of images.
 
     The generator is put into eval mode and stays there; whoever trains next sets train mode.
 
+    With memory "modulated" and no previous answer the network runs twice, as MFP does at the first click: the first
+    answer is modulated and read again.
+
     Args:
-        generator: called with (image (B, 3, H, W), click maps (B, 2, H, W)), gives logits (B, 1, H, W).
+        generator: called with (image (B, 3, H, W), guidance (B, C, H, W)), gives logits (B, 1, H, W). Its attribute
+            `click_encoding` says what the guidance holds; a module without one gets disks and no memory.
         image: (B, 3, H, W) float32 in [0, 1], RGB, on the generator's device.
-        clicks: for each image its clicks, in pixels of that image.
+        clicks: for each image its clicks, oldest first, in pixels of that image.
         precision: "fp32", or "bf16" for autocast.
+        previous: (B, 1, H, W) float32 in [0, 1] on the image's device, the answer before the newest clicks; only read
+            by a generator with memory. None at the first click.
 
     Returns:
-        (B, 1, H, W) float32 probabilities on the image's device.
+        (B, 1, H, W) float32 probabilities on the image's device. Where no click is positive, clicks can only take away:
+        the answer is nowhere above `previous`, so negative clicks alone on a fresh image give an empty mask.
 
     Raises:
         ValueError: a click lies outside the image, or the precision is another word.
     """
-    return _forward(generator, image, click_maps(clicks, image.shape[-2], image.shape[-1]), precision)
+    if previous is None and encoding_of(generator).memory == "modulated":
+        previous = forward(generator, image, clicks, precision, None)
+    return forward(generator, image, clicks, precision, previous)
 
 
-def _forward(generator: nn.Module, image: torch.Tensor, maps: torch.Tensor, precision: str) -> torch.Tensor:
+def forward(
+    generator: nn.Module, image: Tensor, clicks: Sequence[Sequence[Click]], precision: str, previous: Tensor | None
+) -> Tensor:
+    """One forward pass of `predict`, without gradient; arguments as there."""
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+    height, width = image.shape[-2:]
     generator.eval()
     autocast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16")
-    with torch.inference_mode(), autocast:
-        logits: torch.Tensor = generator(image, maps.to(image.device))
-        return logits.float().sigmoid()
+    with torch.inference_mode():
+        guidance = encode(encoding_of(generator), clicks, previous, height=height, width=width, device=image.device)
+        with autocast:
+            logits: Tensor = generator(image, guidance)
+        prob = logits.float().sigmoid()
+        for number, image_clicks in enumerate(clicks):
+            if not any(click.positive for click in image_clicks):
+                prob[number] = 0 if previous is None else torch.minimum(prob[number], previous[number])
+        return prob
+
+
+def encoding_of(generator: nn.Module) -> ClickEncoding:
+    """How the generator wants to be fed; see `predict`."""
+    return getattr(generator, "click_encoding", ClickEncoding())
+
+
+class _Answer(NamedTuple):
+    """One click and what it led to."""
+
+    click: Click
+    prob: Tensor
+    """(1, 1, H, W) float32 on the session's device."""
 
 
 class ClickSession:
@@ -69,9 +106,8 @@ class ClickSession:
         self.precision = precision
         self.forward_seconds = 0.0
         """Time spent in the network so far, the way of the mask back to the CPU included."""
-        self._image: torch.Tensor | None = None
-        self._clicks: list[Click] = []
-        self._prob: Probability = np.zeros((0, 0), np.float32)
+        self._image: Tensor | None = None
+        self._answers: list[_Answer] = []
 
     def set_image(self, rgb: Image) -> None:
         """Start on an image, without clicks.
@@ -106,30 +142,30 @@ class ClickSession:
             ValueError: no image is set, or the click lies outside it.
         """
         click = Click(index(y), index(x), bool(positive))
-        self._prob = self._answer([*self._clicks, click])
-        self._clicks.append(click)  # last, so that a click that raises leaves no trace
-        return self._prob
+        answer = self._answer(click)
+        self._answers.append(answer)  # last, so that a click that raises leaves no trace
+        return self._numpy(answer.prob)
 
     def undo(self) -> Probability:
-        """Take the last click back and answer to those that are left: all 0 if none is. Nothing to undo is no error.
+        """Take the last click back: the answer before it, all 0 if there was none. Nothing to undo is no error.
 
         Raises:
             ValueError: no image is set.
         """
-        left = self._clicks[:-1]
-        self._prob = self._answer(left)
-        self._clicks = left
-        return self._prob
+        image = self._known_image()
+        self._answers = self._answers[:-1]
+        if self._answers:
+            return self._numpy(self._answers[-1].prob)
+        return np.zeros(tuple(image.shape[-2:]), np.float32)
 
     def reset(self) -> None:
         """Take all clicks back; the image stays."""
-        self._clicks = []
-        self._prob = self._answer([]) if self._image is not None else np.zeros((0, 0), np.float32)
+        self._answers = []
 
     @property
     def clicks(self) -> tuple[Click, ...]:
         """The clicks that count now, oldest first."""
-        return tuple(self._clicks)
+        return tuple(answer.click for answer in self._answers)
 
     @property
     def mask(self) -> BoolMask:
@@ -138,18 +174,27 @@ class ClickSession:
         Raises:
             ValueError: no image is set.
         """
-        if self._image is None:
-            raise ValueError("no image is set; call set_image first")
-        return self._prob > THRESHOLD
+        image = self._known_image()
+        if self._answers:
+            return self._numpy(self._answers[-1].prob) > THRESHOLD
+        return np.zeros(tuple(image.shape[-2:]), np.bool_)
 
-    def _answer(self, clicks: list[Click]) -> Probability:
+    def _known_image(self) -> Tensor:
         if self._image is None:
             raise ValueError("no image is set; call set_image first")
-        height, width = self._image.shape[-2:]
-        if not clicks:
-            return np.zeros((height, width), np.float32)
-        maps = click_maps([clicks], height, width)
+        return self._image
+
+    def _answer(self, click: Click) -> _Answer:
+        image = self._known_image()
         start = perf_counter()
-        answer: Probability = _forward(self.generator, self._image, maps, self.precision)[0, 0].cpu().numpy()
+        previous = self._answers[-1].prob if self._answers else None
+        prob = predict(self.generator, image, [[*self.clicks, click]], self.precision, previous)
+        if prob.is_cuda:
+            torch.cuda.synchronize(prob.device)
         self.forward_seconds += perf_counter() - start
-        return answer
+        return _Answer(click, prob)
+
+    @staticmethod
+    def _numpy(prob: Tensor) -> Probability:
+        array: Probability = prob[0, 0].cpu().numpy().copy()  # the caller may draw on it
+        return array

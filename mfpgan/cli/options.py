@@ -68,7 +68,9 @@ def resolve(model: type[Config], given: Mapping[str, Any], file: Path | None, se
     Raises:
         InputError: unknown key, value of the wrong type or out of range, unreadable file.
     """
-    values = model.from_yaml(file) if file else {}
+    from mfpgan.config import find_config
+
+    values = model.from_yaml(find_config(file)) if file else {}
     origin = str(file) if file else "config"
     for setting in settings:
         key, equals, text = setting.partition("=")

@@ -1,4 +1,4 @@
-"""The segmenter: a U-Net over torchvision's ResNet-34 that reads a photo and two click maps."""
+"""The segmenter: a U-Net over torchvision's ResNet-34 that reads a photo, click maps, and its own last answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision.models import ResNet34_Weights
 from torchvision.models.resnet import BasicBlock
 
 from mfpgan.files import read_weights
-from mfpgan.types import InputError
+from mfpgan.types import ClickEncoding, InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -79,22 +79,26 @@ class _UpBlock(nn.Module):
 class MFPResNetUNet(nn.Module):
     """Photo and click maps to a mask: ResNet-34 encoder, U-Net decoder with skips, one channel of logits.
 
-    Five input channels: RGB, positive and negative click map. The photo is normalised here with ImageNet's mean and
+    Input channels: RGB, positive and negative click map, and what `click_encoding.memory` adds: none (5 in all), the
+    previous probability (6), that and the modulated one (7). The photo is normalised here with ImageNet's mean and
     deviation. Encoder after He et al., CVPR 2016; decoder after Ronneberger et al., MICCAI 2015, with the channels
     (256, 128, 64, 32, 16) customary for this pair; 24.4 M parameters at width 1.
 
     Args:
         width: factor on all channel counts, above 0; 1 is ResNet-34.
+        click_encoding: how clicks and memory become channels; whoever feeds the network reads it here, so that a trained
+            network is always fed as it was in training.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, click_encoding: ClickEncoding = ClickEncoding()) -> None:  # noqa: B008 frozen
         super().__init__()
+        self.click_encoding = click_encoding
         planes = tuple(_scaled(channels, width) for channels in (64, 128, 256, 512))
         outputs = tuple(_scaled(channels, width) for channels in (256, 128, 64, 32, 16))
-        self.encoder = _Encoder(5, planes)
+        self.encoder = _Encoder(3 + click_encoding.channels, planes)
         inputs = (planes[3], *outputs[:-1])
         skips = (planes[2], planes[1], planes[0], planes[0], 0)
         self.decoder = nn.ModuleList(_UpBlock(*channels) for channels in zip(inputs, skips, outputs, strict=True))
@@ -102,18 +106,19 @@ class MFPResNetUNet(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, image: Tensor, click_maps: Tensor) -> Tensor:
+    def forward(self, image: Tensor, guidance: Tensor) -> Tensor:
         """Logits of the mask.
 
         Args:
             image: (B, 3, H, W) float in [0, 1], RGB, any H and W.
-            click_maps: (B, 2, H, W) float, 0 or 1: positive, negative.
+            guidance: (B, 2, 3 or 4, H, W) float in [0, 1]: positive and negative click map, then the memory's channels,
+                as `mfpgan.clicks.guidance.encode` makes them.
 
         Returns:
             (B, 1, H, W) float logits; probability > .5 where they are positive.
         """
         height, width = image.shape[-2:]
-        x = torch.cat([(image - self.mean) / self.std, click_maps], 1)
+        x = torch.cat([(image - self.mean) / self.std, guidance], 1)
         # Zeros after the normalisation are the mean colour: what the convolutions pad with anyway.
         x = functional.pad(x, (0, -width % STRIDE, 0, -height % STRIDE))
         *skips, x = self.encoder(x)
@@ -123,7 +128,7 @@ class MFPResNetUNet(nn.Module):
         return logits[..., :height, :width]
 
     def load_encoder(self, state: dict[str, Tensor], origin: str) -> None:
-        """Take a ResNet-34's weights: RGB filters as they are, the click channels keep their random start.
+        """Take a ResNet-34's weights: RGB filters as they are, the other channels keep their random start.
 
         Args:
             state: torchvision's names; a head (`fc.*`) is passed over.

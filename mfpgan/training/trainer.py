@@ -5,28 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
-from mfpgan.figures import draw_triplet
 from mfpgan.losses.segmentation import SegmentationLoss
-from mfpgan.metrics import METRICS, confusion
-from mfpgan.session import THRESHOLD, predict
+from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
-from mfpgan.training.simulate import first_turn
+from mfpgan.training.simulate import play
+from mfpgan.training.validation import validate
 from mfpgan.types import Batch, ClickStrategy, InputError
-
-VALIDATION_SEED = 1_000_003
-"""Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""
-TRIPLETS = 6
-"""Validation objects drawn at each validation."""
 
 
 class NotFiniteError(RuntimeError):
@@ -73,12 +67,6 @@ class Plan:
         return self.lr * self.lr_gamma ** (epoch // self.lr_step)
 
 
-class Validation(Protocol):
-    """Batches to validate on, the same at every call."""
-
-    def __call__(self) -> Iterable[Batch]: ...
-
-
 @dataclass
 class Trainer:
     """Alternates discriminator and generator over the batches of a run.
@@ -94,8 +82,8 @@ class Trainer:
     strategy: ClickStrategy
     batches: Callable[[range], Iterable[Batch]]
     """The training batches of a range of steps."""
-    validation: Validation
-    validation_strategy: ClickStrategy
+    validation: Callable[[], Iterable[Batch]]
+    """Batches to validate on, the same at every call."""
     data_digest: str
     """Of the training data; a run goes on only with the same."""
     run: Run
@@ -107,7 +95,13 @@ class Trainer:
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=self.plan.lr, fused=True)
+        self.optimizer = torch.optim.AdamW(  # without decay it is Adam, to the bit
+            self.generator.parameters(), lr=self.plan.lr, weight_decay=self.config.weight_decay, fused=True
+        )
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.bf16 else "fp32"
 
     def train(self, watch: Callable[[StepReport], None]) -> None:
         """Run from the present step to the end of the plan, or until a stop is requested.
@@ -143,17 +137,24 @@ class Trainer:
                 break
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """One update of the discriminator and one of the generator."""
-        self.generator.train()  # validation leaves it in eval mode
+        """One update of the discriminator and one of the generator, after the user's turns."""
         lr = self.plan.lr_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        clicks = first_turn(batch, self.strategy, seed=self.config.seed, position=self.step * self.config.batch_size)
-        maps = click_maps(clicks, *batch.image.shape[-2:]).to(self.device, non_blocking=True)
-        batch = batch.to(self.device)
-
+        users, batch = batch, batch.to(self.device)
+        played = play(
+            users, batch.image, self.strategy, self.generator, self.precision,
+            seed=self.config.seed, position=self.step * self.config.batch_size,
+        )  # fmt: skip
+        height, width = batch.image.shape[-2:]
+        guidance = encode(
+            encoding_of(self.generator), played.clicks, played.previous,
+            height=height, width=width, device=self.device,
+        )  # fmt: skip
+        maps = guidance[:, :2]  # the adversary judges a mask by photo and clicks; the memory is the generator's own
+        self.generator.train()  # play and validation leave it in eval mode
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.generator(batch.image, maps)
+            logits = self.generator(batch.image, guidance)
         prob = logits.float().sigmoid()
         segmentation = self.loss(logits, batch.target, batch.valid, pos_weight=self.config.pos_weight)
         self._check_finite(segmentation, "segmentation", lr)
@@ -169,6 +170,8 @@ class Trainer:
             "train/seg": segmentation.detach(),
             "train/adv": penalty.detach(),
             "train/lr": torch.tensor(lr),
+            "train/clicks": torch.tensor(float(np.mean([len(clicks) for clicks in played.clicks]))),
+            "train/rounds": torch.tensor(float(np.mean(played.rounds))),
             **stats,
         }
 
@@ -180,26 +183,14 @@ class Trainer:
             )
 
     def validate(self) -> dict[str, float]:
-        """Mean IoU and Dice over the validation objects, whole photos as squares; draws the first few."""
-        scores: dict[str, list[float]] = {"iou": [], "dice": []}
-        position = 0
-        for batch in self.validation():
-            clicks = first_turn(batch, self.validation_strategy, seed=VALIDATION_SEED, position=position)
-            image = batch.image.to(self.device)
-            masks = predict(self.generator, image, clicks, "bf16" if self.bf16 else "fp32").cpu().numpy() > THRESHOLD
-            truths, valid = batch.target.numpy() > 0, batch.valid.numpy() > 0
-            for index in range(len(batch.ids)):
-                counts = confusion(masks[index, 0], truths[index, 0], ~valid[index, 0])
-                for name, values in scores.items():
-                    values.append(METRICS[name](counts))
-                if position + index < TRIPLETS:
-                    picture = draw_triplet(
-                        (batch.image[index].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8),
-                        clicks[index], truths[index, 0], masks[index, 0], ~valid[index, 0],
-                    )  # fmt: skip
-                    self.run.image(f"val_triplet_{position + index}", picture, self.step)
-            position += len(batch.ids)
-        return {f"val/{name}": float(np.mean(values)) for name, values in scores.items() if values}
+        """Validate, and draw the first validation objects and the clicks of the last training batch."""
+        found = validate(
+            self.generator, self.validation(),
+            device=self.device, precision=self.precision, max_clicks=self.config.val_clicks,
+        )  # fmt: skip
+        for number, picture in enumerate(found.pictures):
+            self.run.image(f"val_triplet_{number}", picture, self.step)
+        return found.metrics
 
     def save(self) -> None:
         """Write the checkpoint of the present step."""

@@ -1,0 +1,90 @@
+"""What a run is judged by while it trains: whole photos as squares, the same clicks in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.figures import draw_triplet
+from mfpgan.metrics import METRICS, confusion
+from mfpgan.session import THRESHOLD, predict
+from mfpgan.training.simulate import first_turns
+from mfpgan.types import Batch, Click, Image
+
+SEED = 1_000_003
+"""Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""
+TRIPLETS = 6
+"""Validation objects drawn at each validation."""
+
+
+class Validation(NamedTuple):
+    """What a validation found."""
+
+    metrics: dict[str, float]
+    """val/iou, val/dice: after one positive and one negative random click. val/iou_1, val/iou_2, ...: after so many
+    clicks of the robot `center`. Means over objects; empty without validation data."""
+    pictures: list[Image]
+    """The first objects as triplets, with the random clicks."""
+
+
+def validate(
+    generator: nn.Module, batches: Iterable[Batch], *, device: torch.device, precision: str, max_clicks: int
+) -> Validation:
+    """Score a generator on validation batches; it is left in eval mode.
+
+    Args:
+        batches: on the CPU.
+        precision: "fp32" or "bf16".
+        max_clicks: of the robot, for each object.
+    """
+    scores: dict[str, list[float]] = {}
+    pictures: list[Image] = []
+    position = 0
+    for batch in batches:
+        image = batch.image.to(device)
+        clicks = first_turns(batch, STRATEGIES["random"](), seed=SEED, position=position)
+        masks = _masks(predict(generator, image, clicks, precision))
+        for item in range(len(batch.ids)):
+            target, ignore = _truth(batch, item)
+            counts = confusion(masks[item], target, ignore)
+            for name in ("iou", "dice"):
+                scores.setdefault(f"val/{name}", []).append(METRICS[name](counts))
+            if len(pictures) < TRIPLETS:
+                photo = (batch.image[item].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+                pictures.append(draw_triplet(photo, clicks[item], target, masks[item], ignore))
+        for number, ious in enumerate(_play(generator, batch, image, precision, max_clicks), start=1):
+            scores.setdefault(f"val/iou_{number}", []).extend(ious)
+        position += len(batch.ids)
+    return Validation({name: float(np.mean(values)) for name, values in scores.items()}, pictures)
+
+
+def _play(generator: nn.Module, batch: Batch, image: Tensor, precision: str, max_clicks: int) -> Iterator[list[float]]:
+    """IoU of every object of a batch after each click of the robot; all objects make their k-th click together."""
+    robot, rng = STRATEGIES["center"](), np.random.default_rng(0)  # the robot draws nothing
+    clicks: list[list[Click]] = [[] for _ in batch.ids]
+    prob: Tensor | None = None
+    masks: NDArray[np.bool_] | None = None
+    for _ in range(max_clicks):
+        for item, made in enumerate(clicks):
+            target, ignore = _truth(batch, item)
+            made += robot(target, None if masks is None else masks[item], made, rng, ignore)
+        prob = predict(generator, image, clicks, precision, prob)
+        masks = _masks(prob)
+        truths = [_truth(batch, item) for item in range(len(clicks))]
+        yield [METRICS["iou"](confusion(mask, *truth)) for mask, truth in zip(masks, truths, strict=True)]
+
+
+def _masks(prob: Tensor) -> NDArray[np.bool_]:
+    masks: NDArray[np.bool_] = (prob[:, 0] > THRESHOLD).cpu().numpy()
+    return masks
+
+
+def _truth(batch: Batch, item: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Target and ignore band of one object, (H, W) bool each."""
+    return batch.target[item, 0].numpy() > 0, batch.valid[item, 0].numpy() == 0
