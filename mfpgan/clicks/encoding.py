@@ -16,6 +16,29 @@ _OFFSETS = np.arange(-RADIUS_PX, RADIUS_PX + 1)
 _DISK = (_OFFSETS[:, None] ** 2 + _OFFSETS**2 <= RADIUS_PX**2).astype(np.float32)
 
 
+def standing(clicks: Sequence[Click], height: int, width: int) -> list[Click]:
+    """The clicks that count: of several on one pixel the last; it withdraws the earlier ones, whatever their sign.
+
+    Args:
+        clicks: one object's clicks, oldest first.
+        height, width: size of the image in pixels.
+
+    Returns:
+        One click for each clicked pixel, oldest first.
+
+    Raises:
+        ValueError: a click, withdrawn or not, lies outside the image.
+    """
+    last: dict[tuple[int, int], Click] = {}
+    for click in clicks:
+        y, x = click.y, click.x
+        if not (0 <= y < height and 0 <= x < width):
+            raise ValueError(f"click at y={y}, x={x} lies outside the image of height {height} and width {width}")
+        last.pop((y, x), None)  # or it would keep the place of the click that it withdraws
+        last[y, x] = click
+    return list(last.values())
+
+
 def click_maps(clicks: Sequence[Sequence[Click]], height: int, width: int) -> torch.Tensor:
     """Clicks of a batch as disks: 1 within 5 pixels of a click, 0 elsewhere.
 
