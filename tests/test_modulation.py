@@ -196,3 +196,11 @@ def test_clicks_that_do_not_fit_are_an_error():
         modulate(prob, [[Click(0, -1, True)]])
     with pytest.raises(ValueError, match="zip"):
         modulate(prob, [])
+
+
+def test_nothing_is_read_back_from_the_device():
+    prob = torch.empty(3, 1, 30, 40, device="meta")  # holds no numbers: whatever asks for one raises
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        prob.amax().item()
+    clicks = [[], [Click(3, 4, True)], [Click(5, 6, False)] * 8]
+    assert modulate(prob, clicks).shape == (3, 1, 30, 40)

@@ -1,19 +1,21 @@
-"""Clicks as the networks see them: two maps of disks."""
+"""Clicks as the networks see them: two maps, one for each sign."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from mfpgan.types import Click
+from mfpgan.types import Click, EncodingName
 
 RADIUS_PX = 5
-"""Binary disks of radius 5, as in RITM."""
-
-_OFFSETS = np.arange(-RADIUS_PX, RADIUS_PX + 1)
-_DISK = (_OFFSETS[:, None] ** 2 + _OFFSETS**2 <= RADIUS_PX**2).astype(np.float32)
+"""Disks of radius 5, as in RITM (Sofiiuk et al., ICIP 2022)."""
+USUAL_RADIUS_PX: dict[EncodingName, float] = {"disk": RADIUS_PX, "gaussian": 10, "distance": 255}
+"""The sizes of the literature: disks as in RITM; gaussians of sigma 10 as in DEXTR (Maninis et al., CVPR 2018);
+distances truncated at 255 as in Xu et al., "Deep Interactive Object Selection", CVPR 2016."""
 
 
 def standing(clicks: Sequence[Click], height: int, width: int) -> list[Click]:
@@ -39,27 +41,62 @@ def standing(clicks: Sequence[Click], height: int, width: int) -> list[Click]:
     return list(last.values())
 
 
-def click_maps(clicks: Sequence[Sequence[Click]], height: int, width: int) -> torch.Tensor:
-    """Clicks of a batch as disks: 1 within 5 pixels of a click, 0 elsewhere.
+def click_maps(
+    clicks: Sequence[Sequence[Click]],
+    height: int,
+    width: int,
+    shape: EncodingName = "disk",
+    radius: float = RADIUS_PX,
+) -> torch.Tensor:
+    """Clicks of a batch, each drawn by its distance r to every pixel; where they meet, the nearest click counts.
+
+    - disk: 1 where r <= radius, 0 elsewhere.
+    - gaussian: exp(-r^2 / (2 radius^2)), so radius is sigma; 0 beyond 6 sigma, where it is below 2e-8.
+    - distance: 1 - r / radius, 0 beyond the radius. Upside down against Xu et al., whose map is min(r, 255), so that
+      all three shapes are 1 at a click and 0 without one.
+
+    Of several clicks on one pixel only the last is drawn, see `standing`.
 
     Args:
-        clicks: for each image of the batch, its clicks in any order; none is allowed.
+        clicks: for each image of the batch, its clicks, oldest first; none is allowed.
         height, width: size of the images in pixels.
+        shape: what a click draws.
+        radius: its size in pixels, above 0; USUAL_RADIUS_PX holds those of the literature.
 
     Returns:
-        (B, 2, height, width) float32 on the CPU, 0 or 1; channel 0 holds the positive clicks, channel 1 the negative.
+        (B, 2, height, width) float32 on the CPU, in [0, 1]; channel 0 holds the positive clicks, channel 1 the
+        negative.
 
     Raises:
         ValueError: a click lies outside the image.
     """
     maps = np.zeros((len(clicks), 2, height, width), np.float32)
+    reach = min(int(_REACH[shape] * radius), max(height, width) - 1)
+    stamp = _stamp(shape, radius, reach)
     for image_maps, image_clicks in zip(maps, clicks, strict=True):
-        for y, x, positive in image_clicks:
-            if not (0 <= y < height and 0 <= x < width):
-                raise ValueError(f"click at y={y}, x={x} lies outside the image of height {height} and width {width}")
-            top, left = max(y - RADIUS_PX, 0), max(x - RADIUS_PX, 0)
-            window = image_maps[0 if positive else 1, top : y + RADIUS_PX + 1, left : x + RADIUS_PX + 1]
-            disk_top, disk_left = top - y + RADIUS_PX, left - x + RADIUS_PX
-            disk = _DISK[disk_top : disk_top + window.shape[0], disk_left : disk_left + window.shape[1]]
-            np.maximum(window, disk, out=window)
+        for y, x, positive in standing(image_clicks, height, width):
+            top, left = max(y - reach, 0), max(x - reach, 0)
+            window = image_maps[0 if positive else 1, top : y + reach + 1, left : x + reach + 1]
+            stamp_top, stamp_left = top - y + reach, left - x + reach
+            part = stamp[stamp_top : stamp_top + window.shape[0], stamp_left : stamp_left + window.shape[1]]
+            np.maximum(window, part, out=window)
     return torch.from_numpy(maps)
+
+
+@lru_cache(maxsize=2)  # a run has one encoding; a wide stamp takes longer to draw than a batch of clicks
+def _stamp(shape: EncodingName, radius: float, reach: int) -> NDArray[np.float32]:
+    """One click, (2 reach + 1, 2 reach + 1) float32 with the click in the middle."""
+    offsets = np.arange(-reach, reach + 1)
+    squared = (offsets[:, None] ** 2 + offsets**2).astype(np.float64)
+    stamp = np.where(squared <= (_REACH[shape] * radius) ** 2, _PROFILES[shape](squared, radius), 0)
+    return stamp.astype(np.float32)
+
+
+_Profile = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+# Shape -> what a click draws, as a function of squared distance and radius, and how far, in radii.
+_PROFILES: dict[EncodingName, _Profile] = {
+    "disk": lambda squared, radius: np.ones_like(squared),
+    "gaussian": lambda squared, radius: np.exp(-squared / (2 * radius**2)),
+    "distance": lambda squared, radius: 1 - np.sqrt(squared) / radius,
+}
+_REACH: dict[EncodingName, int] = {"disk": 1, "gaussian": 6, "distance": 1}
