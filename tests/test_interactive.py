@@ -1,11 +1,17 @@
-"""Protocol `interactive` with predictors whose NoC is known beforehand."""
+"""Protocol `interactive` with predictors and robots whose NoC is known beforehand."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mfpgan.evaluation.interactive import evaluate_interactive
+from mfpgan.clicks.center import Center
+from mfpgan.clicks.random import Random
+from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.evaluation.interactive import evaluate_interactive, robot_parameters
+from mfpgan.evaluation.report import Report
 from mfpgan.session import ClickSession
 from mfpgan.types import Click, Sample
 
@@ -40,12 +46,12 @@ class Memory:
 
 
 class Player:
-    """A predictor that answers by a rule (clicks so far, target) -> mask, and keeps a diary."""
+    """A predictor that answers by a rule (clicks so far, target) -> mask, and keeps a diary; `games` an object."""
 
     forward_seconds = 0.0
 
-    def __init__(self, data, rule):
-        self.data, self.rule, self.diary, self.played = data, rule, [], -1
+    def __init__(self, data, rule, games=1):
+        self.data, self.rule, self.games, self.diary, self.played = data, rule, games, [], -1
 
     def set_image(self, rgb):
         self.diary.append("image")
@@ -56,7 +62,7 @@ class Player:
 
     def click(self, y, x, positive):
         self.clicks.append(Click(y, x, positive))
-        return self.rule(self.clicks, self.data[self.played].target).astype(np.float32)
+        return self.rule(self.clicks, self.data[self.played // self.games].target).astype(np.float32)
 
 
 def oracle(clicks, target):
@@ -155,3 +161,202 @@ def test_a_session_plays_and_time_is_split():
     assert result.iou[4].mean > result.iou[0].mean > 0
     assert any(not click.positive for row in result.rows for click in row.clicks)
     assert not torch.is_inference_mode_enabled()
+
+
+class Robot:
+    """What every robot of these tests shares: one click of `center`'s, changed."""
+
+    rounds = 0
+
+    def center(self, target, mask, clicks, ignore):
+        return Center()(target, mask, clicks, None, ignore)
+
+
+@dataclass(frozen=True)
+class Same(Robot):
+    """Clicks like center."""
+
+    def __call__(self, target, mask, clicks, rng, ignore=None, others=None):
+        return self.center(target, mask, clicks, ignore)
+
+
+@dataclass(frozen=True)
+class Wasteful(Robot):
+    """Its first `wasted` clicks have the wrong sign."""
+
+    wasted: int = 1
+
+    def __call__(self, target, mask, clicks, rng, ignore=None, others=None):
+        turn = self.center(target, mask, clicks, ignore)
+        return (
+            tuple(Click(click.y, click.x, not click.positive) for click in turn) if len(clicks) < self.wasted else turn
+        )
+
+
+@dataclass(frozen=True)
+class Lucky(Robot):
+    """Clicks anywhere, one in three positive."""
+
+    def __call__(self, target, mask, clicks, rng, ignore=None, others=None):
+        y, x = (int(value) for value in rng.integers((0, 0), SHAPE))
+        return (Click(y, x, bool(rng.random() < 1 / 3)),)
+
+
+@dataclass(frozen=True)
+class Lazy(Robot):
+    """Never clicks."""
+
+    def __call__(self, target, mask, clicks, rng, ignore=None, others=None):
+        return ()
+
+
+@dataclass(frozen=True)
+class Eager(Robot):
+    """Seven clicks a turn."""
+
+    def __call__(self, target, mask, clicks, rng, ignore=None, others=None):
+        return (self.center(target, None, (), ignore)[0],) * 7
+
+
+def third_positive(clicks, target):
+    """Right from the third positive click on."""
+    return target & (sum(click.positive for click in clicks) >= 3)
+
+
+def test_a_robot_like_center_loses_nothing():
+    data = Memory()
+    result = evaluate_interactive(Player(data, third_positive, games=2), data, robot=Same())
+    assert result.noc["90"] == result.center.noc["90"] == (3.0, 3.0, 3.0)
+    assert result.loss == result.loss_percent == dict.fromkeys(("80", "85", "90"), (0.0, 0.0, 0.0))
+    assert result.rows == result.center.rows
+    assert result.iou == result.center.iou
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_wasted_click_is_a_loss_of_one(repeats):
+    data = Memory()
+    player = Player(data, third_positive, games=1 + repeats)
+    result = evaluate_interactive(player, data, robot=Wasteful(), repeats=repeats)
+    assert result.noc["90"] == (4.0, 4.0, 4.0)
+    assert result.center.noc["90"] == (3.0, 3.0, 3.0)
+    assert result.loss["90"] == (1.0, 1.0, 1.0)
+    assert result.loss_percent["90"] == pytest.approx((100 / 3,) * 3)
+    assert [value.mean for value in result.iou[:5]] == [0, 0, 0, 1, 1]
+    assert [value.mean for value in result.center.iou[:5]] == [0, 0, 1, 1, 1]
+
+
+def test_the_loss_is_paired_object_by_object_and_its_interval_is_over_images():
+    data = Memory()
+
+    def rule(clicks, target):  # the objects of image 0 forgive a negative click, the one of image 1 takes it as final
+        small = target.sum() < 900
+        return target & (small or all(click.positive for click in clicks))
+
+    result = evaluate_interactive(Player(data, rule, games=2), data, robot=Wasteful())
+    assert [row.noc["90"] for row in result.center.rows] == [1, 1, 1]
+    assert [row.noc["90"] for row in result.rows] == [1, 1, 20]
+    assert result.loss["90"] == (19 / 3, 0.0, 19.0)
+    assert result.loss_percent["90"] == pytest.approx((1900 / 3, 0.0, 1900.0))
+    assert (result.failures["90"], result.center.failures["90"]) == (1, 0)
+
+
+def test_center_is_played_alone_once_and_has_no_loss():
+    data = Memory()
+    result = evaluate_interactive(Player(data, oracle), data, robot=STRATEGIES["center"](rounds=0))
+    assert (result.robot, result.parameters, result.repeats) == ("center", {}, 1)
+    assert result.center is None
+    assert result.loss == result.loss_percent == result.spread == result.noc_by_repeat == {}
+    assert result.rows == evaluate_interactive(Player(data, oracle), data).rows
+
+
+def test_repeats_without_chance_have_no_spread():
+    data = Memory()
+    once = evaluate_interactive(Player(data, third_positive), data)
+    result = evaluate_interactive(Player(data, third_positive, games=4), data, repeats=4)
+    assert result.spread == {"80": 0.0, "85": 0.0, "90": 0.0}
+    assert result.noc_by_repeat["80"] == (3.0,) * 4
+    assert (result.noc, result.iou, result.biou) == (once.noc, once.iou, once.biou)
+    assert result.failures == {"80": 0, "85": 0, "90": 0}
+    assert [(row.id, row.repeat) for row in result.rows[:5]] == [*(("0/0", number) for number in range(4)), ("0/1", 0)]
+    assert (len(result.rows), result.objects) == (12, 3)
+
+
+def hit(clicks, target):
+    """Right as soon as a positive click lies on the object."""
+    return target & any(click.positive and target[click.y, click.x] for click in clicks)
+
+
+def test_the_spread_is_that_of_the_means_of_the_repeats():
+    data = Memory()
+    result = evaluate_interactive(Player(data, hit, games=6), data, robot=Lucky(), repeats=5)
+    clicks = np.array([row.noc["90"] for row in result.rows]).reshape(3, 5)  # object, repeat
+    assert result.noc_by_repeat["90"] == tuple(clicks.mean(0))
+    assert result.spread["90"] == pytest.approx(np.sqrt(((clicks.mean(0) - clicks.mean()) ** 2).sum() / 4))
+    assert result.spread["90"] > 0
+    assert result.noc["90"].mean == pytest.approx(clicks.mean())
+    assert result.loss["90"].mean == pytest.approx((clicks.mean(1) - 1).mean())
+    assert result.failures["90"] == sum(row.iou[-1] == 0 for row in result.rows)
+
+
+def luck(data=None, **arguments):
+    data = data or Memory()
+    games = 1 + arguments.get("repeats", 1)
+    return evaluate_interactive(Player(data, hit, games), data, robot=Lucky(), **arguments)
+
+
+def test_chance_is_a_function_of_seed_object_and_repeat():
+    result = luck(repeats=3, seed=5)
+    timeless = {"seconds_per_click": 0.0, "forward_seconds_per_click": 0.0, "overhead_share": 0.0}
+    assert replace(result, **timeless) == replace(luck(repeats=3, seed=5), **timeless)
+    clicks = [row.clicks for row in result.rows]
+    assert len(set(clicks)) == 9, "every object and every repeat has luck of its own"
+    assert [row.clicks for row in luck(repeats=3, seed=6).rows] != clicks
+    assert [row.clicks for row in luck(repeats=1, seed=5).rows] == clicks[::3], "more repeats leave the first alone"
+    assert [row.clicks for row in luck(repeats=3, seed=5, limit=1).rows] == clicks[:6]
+
+
+def test_the_image_is_set_once_for_all_repeats():
+    data, steps = Memory(), []
+    player = Player(data, oracle, games=3)
+    arguments = {"robot": Same(), "repeats": 2, "progress": lambda done, total: steps.append((done, total))}
+    evaluate_interactive(player, data, **arguments)
+    assert player.diary == ["image", *["reset"] * 6, "image", *["reset"] * 3]
+    assert steps == [(done, 6) for done in range(1, 7)], "objects x repeats; center's games are no steps"
+
+
+def test_clicks_of_one_turn_are_answered_one_by_one_and_never_too_many():
+    data = Memory()
+    result = evaluate_interactive(Player(data, stubborn, games=2), data, robot=Eager(), max_clicks=10)
+    assert all(len(row.clicks) == len(row.iou) == 10 for row in result.rows)
+    result = evaluate_interactive(Player(data, patient, games=2), data, robot=Eager(), max_clicks=10)
+    assert result.noc["90"].mean == 4
+    two = evaluate_interactive(Player(data, oracle, games=2), data, robot=Random())
+    assert [click.positive for click in two.rows[0].clicks] == [True, False]
+
+
+def test_who_never_clicks_has_the_empty_mask():
+    data = Memory()
+    result = evaluate_interactive(Player(data, oracle, games=2), data, robot=Lazy())
+    assert all(row.iou == row.biou == (0.0,) * 20 and row.clicks == () for row in result.rows)
+    assert result.loss["90"] == (19.0, 19.0, 19.0)
+
+
+def test_a_result_names_its_robot():
+    data = Memory()
+    named = evaluate_interactive(Player(data, oracle, games=2), data, robot=STRATEGIES["adaptive"](spread=0.25))
+    assert (named.robot, named.parameters) == ("adaptive", {"spread": 0.25})
+    assert robot_parameters(Wasteful(4)) == {"wasted": 4}
+
+
+def test_a_report_with_repeats_survives_json():
+    report = Report("f" * 32, 1, "fp32", "cpu", "memory", "0" * 16, None, luck(repeats=3))
+    assert Report.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_plays(name):
+    data = Memory(ignore=True)
+    games = 1 if name == "center" else 2
+    result = evaluate_interactive(Player(data, patient, games), data, robot=STRATEGIES[name](), max_clicks=6)
+    assert result.robot == name
+    assert all(1 <= len(row.clicks) <= 6 for row in result.rows)

@@ -22,8 +22,9 @@ WIDE = 100
 """Columns of the terminal from which the list of runs shows all it has."""
 MOST_PROBLEMS = 50
 """Findings printed; the rest is counted."""
-PARTIAL = re.compile(r"-(first\d+|\d+clicks|seed\d+)")
-"""Evaluations that are not the whole protocol: only in the comparison."""
+WHOLE = re.compile(r"([^-/]+|[^/]+-[0-9a-f]{6})/")
+"""Beginning of metrics of the usual protocol on whole data: a data set's name, with its digest if it is not one of ours.
+What `jobs.prefix_of` adds to that (another robot, fewer images) is only in the comparison."""
 SHOWN_CLICKS = (1, 2, 3, 5, 10, 15, 20)
 
 
@@ -34,6 +35,7 @@ def show_report(report: Report) -> None:
             stdout.print(_single_table(report, report.single, part))
     if report.interactive:
         stdout.print(_interactive_table(report, report.interactive))
+        _say_loss(report.interactive)
         stdout.print(_clicks_table(report.interactive))
 
 
@@ -50,13 +52,19 @@ def _single_table(report: Report, single: SingleResult, part: str) -> Table:
 
 
 def _interactive_table(report: Report, result: InteractiveResult) -> Table:
-    objects = len(result.rows)
-    table = _table(f"{report.data}: robot, {result.max_clicks} clicks, {objects} objects at native size")
-    for name in ("IoU", "NoC, mean clicks \\[95 %]", "never reached"):
-        table.add_column(name, justify="right")
+    table = _table(f"{report.data}: {_conditions(result)}, {result.objects} objects at native size")
+    table.add_column("IoU", justify="right")
+    table.add_column("NoC, mean clicks \\[95 %]", justify="right")
+    if result.spread:
+        table.add_column("spread over repeats", justify="right")
+    table.add_column("never reached", justify="right")
     for percent, value in result.noc.items():
-        failures = result.failures[percent]
-        table.add_row(f"{percent} %", _interval(value, 2), f"{failures} ({failures / objects:.0%})")
+        cells = [f"{percent} %", _interval(value, 2)]
+        if result.spread:
+            cells.append(f"±{result.spread[percent]:.3f}")
+        failures = result.failures[percent] / result.repeats
+        cells.append(f"{failures:.{1 if result.repeats > 1 else 0}f} ({failures / result.objects:.0%})")
+        table.add_row(*cells)
     stdout.print(
         f"{result.seconds_per_click:.3f} s a click, {result.overhead_share:.0%} of it outside the network.",
         soft_wrap=True,
@@ -64,14 +72,41 @@ def _interactive_table(report: Report, result: InteractiveResult) -> Table:
     return table
 
 
+def _conditions(result: InteractiveResult) -> str:
+    parameters = ", ".join(f"{name} {value}" for name, value in result.parameters.items())
+    robot = f"robot {result.robot}{f' ({parameters})' if parameters else ''}"
+    repeats = f"{result.repeats} repeats" if result.repeats > 1 else ""
+    return ", ".join(filter(None, [robot, repeats, "zoom" if result.zoom else "", f"{result.max_clicks} clicks"]))
+
+
+def _say_loss(result: InteractiveResult) -> None:
+    """What the robot costs against clicks in the middle of the error, a sentence a threshold."""
+    if result.center is None:
+        return
+    stdout.print("Against the robot center, object by object \\[95 % over images]:", soft_wrap=True)
+    for percent, loss in result.loss.items():
+        share = result.loss_percent[percent].mean
+        words = f"{abs(loss.mean):.2f} clicks ({share:+.1f} %) {'fewer' if loss.mean < 0 else 'more'} than center"
+        chance = "; may be chance" if loss.low <= 0 <= loss.high else ""
+        stdout.print(
+            f"  to {percent} % IoU {result.robot} needs {words} \\[{loss.low:+.2f}, {loss.high:+.2f}]{chance}",
+            soft_wrap=True,
+        )
+
+
 def _clicks_table(result: InteractiveResult) -> Table:
     shown = [click for click in SHOWN_CLICKS if click <= result.max_clicks]
-    table = _table("After so many clicks, mean over objects")
+    table = _table("After so many clicks, mean over objects" + (" and repeats" if result.repeats > 1 else ""))
     table.add_column("")
     for click in shown:
         table.add_column(str(click), justify="right")
-    table.add_row("IoU", *(f"{result.iou[click - 1].mean:.3f}" for click in shown))
-    table.add_row("boundary IoU", *(f"{result.biou[click - 1].mean:.3f}" for click in shown))
+    curves = {"IoU": result.iou, "boundary IoU": result.biou}
+    if result.center:
+        center = {"IoU": result.center.iou, "boundary IoU": result.center.biou}
+        both = {name: {result.robot: curve, "center": center[name]} for name, curve in curves.items()}
+        curves = {f"{name}, {robot}": curve for name, pair in both.items() for robot, curve in pair.items()}
+    for name, curve in curves.items():
+        table.add_row(name, *(f"{curve[click - 1].mean:.3f}" for click in shown))
     return table
 
 
@@ -98,7 +133,8 @@ RUN_PARAMETERS = {
 }  # fmt: skip
 RUN_METRICS = {
     "single20/dice": "Dice, first 20", "single20/iou": "IoU, first 20", "single/dice": "Dice", "single/iou": "IoU", "single/mean_iou": "IoU by image",
-    "NoC_80": "NoC 80", "NoC_85": "NoC 85", "NoC_90": "NoC 90",
+    "NoC_80": "NoC 80", "NoC_85": "NoC 85", "NoC_90": "NoC 90", "NoC_90_spread": "NoC 90, spread over repeats",
+    "loss_90": "NoC 90, more than center",
 }  # fmt: skip
 """End of a metric's name, and what people call it; the beginning is the data set."""
 
@@ -111,7 +147,7 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
     metrics = {
         name: title.replace(" ", "\n", 1)
         for name, title in _metric_titles(runs).items()
-        if name.endswith(("val/iou", "single/dice", "NoC_90")) and not PARTIAL.search(name)
+        if name.endswith(("val/iou", "single/dice", "NoC_90")) and WHOLE.match(name)
     }
     table = _plain()
     parameters = {"adv": "adv", "clicks": "clicks", "data": "data_name", "steps": "total_steps"}
@@ -156,13 +192,17 @@ def _metric_titles(runs: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def _number(run: RunRecord, name: str, digits: int = 4) -> str:
-    return f"{run.metrics[name]:.{2 if 'NoC' in name else digits}f}" if name in run.metrics else ""
+    return f"{run.metrics[name]:.{2 if _counts_clicks(name) else digits}f}" if name in run.metrics else ""
+
+
+def _counts_clicks(name: str) -> bool:
+    return "/NoC_" in name or "/loss_" in name
 
 
 def _interval_of(run: RunRecord, name: str) -> str:
     """The 95 % interval behind a number, where one was logged."""
     ends = [run.metrics.get(f"{name}_{end}") for end in ("low", "high")]
-    digits = 2 if "NoC" in name else 4
+    digits = 2 if _counts_clicks(name) else 4
     low, high = ends
     return "" if low is None or high is None else f" \\[{low:.{digits}f}, {high:.{digits}f}]"
 

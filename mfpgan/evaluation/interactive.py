@@ -1,15 +1,20 @@
-"""Protocol `interactive`, the field's: every object at native size, a robot that clicks the deepest error."""
+"""Protocol `interactive`, the field's: every object at native size, a robot that clicks the deepest error.
+
+Another robot plays beside it, as often as asked: what is lost when clicks are not perfect (RClicks, NeurIPS 2024).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, is_dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from mfpgan.clicks.center import Center
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow
+from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow, RobotScore
 from mfpgan.metrics import bootstrap_interval, boundary_iou, confusion, failed, iou, noc
 from mfpgan.session import THRESHOLD
 from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
@@ -34,10 +39,16 @@ class Predictor(Protocol):
         ...
 
 
+CENTER = Center()
+"""The robot of the field's tables; any other is compared with it."""
+
+
 def evaluate_interactive(
     predictor: Predictor,
     data: DataSet,
     *,
+    robot: ClickStrategy = CENTER,
+    repeats: int = 1,
     max_clicks: int = 20,
     seed: int = 0,
     limit: int | None = None,
@@ -46,67 +57,141 @@ def evaluate_interactive(
     """Play every object of the data set with the robot and count clicks.
 
     Args:
-        predictor: gets each image once and is reset between its objects.
+        predictor: gets each image once and is reset before every game.
         data: objects averaged, intervals by bootstrap over images.
-        max_clicks: clicks an object, always all of them, unless no error is left before.
-        seed: of the bootstrap; the robot uses no chance.
+        robot: any click strategy. Another one than `center` is compared with `center`, who plays every object once too.
+        repeats: times that the robot plays every object. Its chance is a function of (seed, object, repeat) alone.
+        max_clicks: clicks a game, always all of them, unless no error is left before.
+        seed: of the robot's chance and of the bootstrap.
         limit: only the first so many images.
-        progress: called as progress(objects done, objects in all) after every object.
+        progress: called as progress(games of the robot done, objects x repeats) after every game of the robot.
 
     Raises:
         ValueError: there is no object to play.
     """
-    robot = STRATEGIES["center"]()
     images = data.objects_of_image[:limit]
-    total, rows, seconds, forward = sum(map(len, images)), [], 0.0, predictor.forward_seconds
+    total = repeats * sum(map(len, images))
     if not total:
         raise ValueError(f"{data.name}: no object to evaluate")
+    beside = not isinstance(robot, Center)
+    games: list[tuple[ClickStrategy, int]] = [(robot, repeat) for repeat in range(repeats)]
+    if beside:
+        games.insert(0, (CENTER, 0))
+    rows: list[InteractiveRow] = []
+    center_rows: list[InteractiveRow] = []
+    seconds, forward = 0.0, predictor.forward_seconds
     for number, objects in enumerate(images):
         for position, index in enumerate(objects):
             sample = data[index]
             if position == 0:
                 predictor.set_image(sample.image)
-            predictor.reset()
-            start = perf_counter()
-            rows.append(_play(predictor, robot, sample, number, max_clicks))
-            seconds += perf_counter() - start
-            if progress:
-                progress(len(rows), total)
+            for player, repeat in games:
+                predictor.reset()
+                start = perf_counter()
+                rng = np.random.default_rng([seed, index, repeat])
+                row = _play(predictor, player, sample, rng, max_clicks, image=number, repeat=repeat)
+                seconds += perf_counter() - start
+                if player is not robot:
+                    center_rows.append(row)
+                    continue
+                rows.append(row)
+                if progress:
+                    progress(len(rows), total)
     forward = predictor.forward_seconds - forward
-    clicks = max(1, sum(len(row.clicks) for row in rows))
-    groups = [row.image for row in rows]
-
-    def estimate(values: Sequence[float]) -> Estimate:
-        return Estimate(float(np.mean(values)), *bootstrap_interval(values, groups, seed=seed))
-
+    clicks = max(1, sum(len(row.clicks) for row in rows + center_rows))
+    score = _score(rows, max_clicks, seed)
+    center = _score(center_rows, max_clicks, seed) if beside else None
+    loss, loss_percent = _loss(score, center, repeats, seed) if center else ({}, {})
+    by_repeat = _noc_by_repeat(rows, repeats) if repeats > 1 else {}
     return InteractiveResult(
         max_clicks=max_clicks,
         seed=seed,
-        noc={str(t): estimate([row.noc[str(t)] for row in rows]) for t in THRESHOLDS},
-        failures={str(t): sum(failed(row.iou, t / 100, max_clicks) for row in rows) for t in THRESHOLDS},
-        iou=tuple(estimate(values) for values in zip(*(row.iou for row in rows), strict=True)),
-        biou=tuple(estimate(values) for values in zip(*(row.biou for row in rows), strict=True)),
+        noc=score.noc,
+        failures=score.failures,
+        iou=score.iou,
+        biou=score.biou,
         seconds_per_click=seconds / clicks,
         forward_seconds_per_click=forward / clicks,
         overhead_share=(seconds - forward) / seconds,
-        rows=tuple(rows),
+        rows=score.rows,
+        robot=next((name for name, kind in STRATEGIES.items() if type(robot) is kind), type(robot).__name__),
+        parameters=robot_parameters(robot),
+        repeats=repeats,
+        noc_by_repeat=by_repeat,
+        spread={percent: float(np.std(values, ddof=1)) for percent, values in by_repeat.items()},
+        center=center,
+        loss=loss,
+        loss_percent=loss_percent,
     )
 
 
-def _play(predictor: Predictor, robot: ClickStrategy, sample: Sample, image: int, max_clicks: int) -> InteractiveRow:
-    """One object from the empty mask to the last click."""
-    target, ignore, rng = sample.target, sample.ignore, np.random.default_rng(0)
+def robot_parameters(robot: ClickStrategy) -> dict[str, Any]:
+    """The parameters of a robot that count in an evaluation, with their values: all but `rounds`, which is training's."""
+    values: dict[str, Any] = asdict(robot) if is_dataclass(robot) else {}
+    return {name: value for name, value in values.items() if name != "rounds"}
+
+
+def _play(
+    predictor: Predictor,
+    robot: ClickStrategy,
+    sample: Sample,
+    rng: np.random.Generator,
+    max_clicks: int,
+    *,
+    image: int,
+    repeat: int,
+) -> InteractiveRow:
+    """One object from the empty mask to the last click. The clicks of one turn are answered one by one."""
+    target, ignore = sample.target, sample.ignore
     clicks: list[Click] = []
     ious: list[float] = []
     bious: list[float] = []
     mask: BoolMask | None = None
     while len(clicks) < max_clicks and (turn := robot(target, mask, clicks, rng, ignore)):
-        for click in turn:
+        for click in turn[: max_clicks - len(clicks)]:
             clicks.append(click)
             mask = predictor.click(click.y, click.x, click.positive) > THRESHOLD
             ious.append(iou(confusion(mask, target, ignore)))
             bious.append(boundary_iou(mask, target, ignore))
     missing = max_clicks - len(clicks)
-    ious, bious = ious + ious[-1:] * missing, bious + bious[-1:] * missing
+    ious, bious = ious + (ious[-1:] or [0.0]) * missing, bious + (bious[-1:] or [0.0]) * missing
     counts = {str(t): noc(ious, t / 100, max_clicks) for t in THRESHOLDS}
-    return InteractiveRow(sample.id, image, tuple(clicks), tuple(ious), tuple(bious), counts)
+    return InteractiveRow(sample.id, image, tuple(clicks), tuple(ious), tuple(bious), counts, repeat)
+
+
+def _score(rows: Sequence[InteractiveRow], max_clicks: int, seed: int) -> RobotScore:
+    """Means over rows; images are drawn again with all repeats of all their objects."""
+    groups = [row.image for row in rows]
+    return RobotScore(
+        noc={str(t): _estimate([row.noc[str(t)] for row in rows], groups, seed) for t in THRESHOLDS},
+        failures={str(t): sum(failed(row.iou, t / 100, max_clicks) for row in rows) for t in THRESHOLDS},
+        iou=tuple(_estimate(values, groups, seed) for values in zip(*(row.iou for row in rows), strict=True)),
+        biou=tuple(_estimate(values, groups, seed) for values in zip(*(row.biou for row in rows), strict=True)),
+        rows=tuple(rows),
+    )
+
+
+def _loss(
+    score: RobotScore, center: RobotScore, repeats: int, seed: int
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Clicks more than center, and the same in percent of center's."""
+    # Every object has equally many rows, so a difference a row gives the same mean as one an object, and the same interval.
+    groups = [row.image for row in score.rows]
+    loss: dict[str, Estimate] = {}
+    in_percent: dict[str, Estimate] = {}
+    for percent, whole in center.noc.items():
+        changes = [row.noc[percent] - center.rows[i // repeats].noc[percent] for i, row in enumerate(score.rows)]
+        loss[percent] = _estimate(changes, groups, seed)
+        in_percent[percent] = Estimate(*(100 * value / whole.mean for value in loss[percent]))
+    return loss, in_percent
+
+
+def _noc_by_repeat(rows: Sequence[InteractiveRow], repeats: int) -> dict[str, tuple[float, ...]]:
+    return {
+        str(t): tuple(float(np.mean([row.noc[str(t)] for row in rows[repeat::repeats]])) for repeat in range(repeats))
+        for t in THRESHOLDS
+    }
+
+
+def _estimate(values: Sequence[float], groups: Sequence[int], seed: int) -> Estimate:
+    return Estimate(float(np.mean(values)), *bootstrap_interval(values, groups, seed=seed))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from torch import nn
 
 from mfpgan.data.subset import spread
-from mfpgan.evaluation.report import MODEL, Report
+from mfpgan.evaluation.report import MODEL, InteractiveResult, Report
 from mfpgan.evaluation.single import SingleCase, answer, single_case
 from mfpgan.figures import clicks_curve_figure, confusion_figure, draw_triplet
 from mfpgan.tracking import Run
-from mfpgan.types import BoolMask, DataSet
+from mfpgan.types import BoolMask, DataSet, Image
 
 TRIPLETS = 12
 """Objects of protocol `single` drawn, spread over the data set."""
@@ -39,11 +39,14 @@ def record_report(report: Report, run: Run, prefix: str, *, generator: nn.Module
                 report.step,
             )
     if report.interactive:
-        run.image(
-            f"{prefix}_clicks",
-            clicks_curve_figure({"IoU": report.interactive.iou, "boundary IoU": report.interactive.biou}, report.data),
-            report.step,
-        )
+        run.image(f"{prefix}_clicks", _curves_figure(report.interactive, report.data), report.step)
+
+
+def _curves_figure(result: InteractiveResult, data: str) -> Image:
+    """IoU after each click; of the robot and of `center` where they are two, otherwise with the boundary's IoU."""
+    if result.center is None:
+        return clicks_curve_figure({"IoU": result.iou, "boundary IoU": result.biou}, data)
+    return clicks_curve_figure({f"robot {result.robot}": result.iou, "robot center": result.center.iou}, data)
 
 
 def _drawn(report: Report, generator: nn.Module, data: DataSet) -> Iterator[tuple[SingleCase, BoolMask]]:

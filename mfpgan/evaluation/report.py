@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -64,7 +64,7 @@ class SingleResult:
 
 @dataclass(frozen=True, slots=True)
 class InteractiveRow:
-    """One object of protocol `interactive`, at its native size."""
+    """One object of protocol `interactive`, at its native size, played once."""
 
     id: str
     image: int
@@ -77,29 +77,75 @@ class InteractiveRow:
     """Boundary IoU, likewise."""
     noc: dict[str, int]
     """{"80": clicks to IoU .80, ...}, `max_clicks` if never."""
+    repeat: int = 0
+    """0 for the first time that the robot plays the object, 1 for the second, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class RobotScore:
+    """What one robot achieved on a set of objects."""
+
+    noc: dict[str, Estimate]
+    """{"80": mean number of clicks to IoU .80, ...}."""
+    failures: dict[str, int]
+    """{"80": rows that never reach IoU .80, ...}."""
+    iou: tuple[Estimate, ...]
+    """Mean IoU after click 1 to `max_clicks`."""
+    biou: tuple[Estimate, ...]
+    """Mean boundary IoU, likewise."""
+    rows: tuple[InteractiveRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InteractiveResult:
-    """Protocol `interactive`: the robot clicks until `max_clicks`."""
+    """Protocol `interactive`: the robot clicks until `max_clicks`. Means are over objects and repeats.
+
+    What has a default is not in reports from before there were other robots than `center`; they read as what they are.
+    """
 
     max_clicks: int
     seed: int
     noc: dict[str, Estimate]
     """{"80": mean number of clicks to IoU .80, ...}."""
     failures: dict[str, int]
-    """{"80": objects that never reach IoU .80, ...}."""
+    """{"80": rows that never reach IoU .80, ...}; an object counts as often as it was played."""
     iou: tuple[Estimate, ...]
     """Mean IoU after click 1 to `max_clicks`."""
     biou: tuple[Estimate, ...]
     """Mean boundary IoU, likewise."""
     seconds_per_click: float
-    """Robot, network and metrics together; reading photos is not counted."""
+    """Robot, network and metrics together, over all that was played, by `center` too; reading photos is not counted."""
     forward_seconds_per_click: float
     """The network alone."""
     overhead_share: float
     """Time outside the network / all time."""
     rows: tuple[InteractiveRow, ...]
+    """The robot's: object after object, the repeats of an object one after the other."""
+    robot: str = "center"
+    """Name of the click strategy that played."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Its parameters, the default ones too."""
+    repeats: int = 1
+    """Times that it played every object."""
+    zoom: bool = False
+    """The predictor looked closely at the part round the last mask."""
+    noc_by_repeat: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """{"80": mean over objects in the first repeat, in the second, ...}; {} with one repeat."""
+    spread: dict[str, float] = field(default_factory=dict)
+    """{"80": standard deviation of `noc_by_repeat`, with n - 1 below, ...}: luck of the robot on these very objects, while
+    the intervals say what other images would change. {} with one repeat: undefined."""
+    center: RobotScore | None = None
+    """The robot `center` on the same objects, once each; None where it is the robot itself."""
+    loss: dict[str, Estimate] = field(default_factory=dict)
+    """{"80": clicks to IoU .80 more than `center`, ...}: for each object its mean over repeats less center's number, then
+    the mean over objects. Where both fail the difference is 0, so many failures make the loss look small."""
+    loss_percent: dict[str, Estimate] = field(default_factory=dict)
+    """The same in percent of center's mean, which the interval takes as known."""
+
+    @property
+    def objects(self) -> int:
+        """Number of different objects played."""
+        return len(self.rows) // self.repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +192,8 @@ class Report:
 
         Of `single`: PREFIX/single20/dice (pooled pixels), PREFIX/single20/mean_dice (mean over images, with _low and
         _high) and, for the references, PREFIX/single20/grabcut/iou and /dice. Of `interactive`: PREFIX/NoC_90 (with _low
-        and _high), PREFIX/failures_90, PREFIX/seconds_per_click and so on.
+        and _high, and _spread over repeats), PREFIX/failures_90 (per repeat), PREFIX/seconds_per_click and so on; with
+        another robot than center PREFIX/loss_90 and PREFIX/loss_percent_90 (with _low and _high) and PREFIX/center/NoC_90.
         """
         flat: dict[str, float] = {}
         for part, scores in (self.single.scores if self.single else {}).items():
@@ -161,7 +208,15 @@ class Report:
             result = self.interactive
             for percent, value in result.noc.items():
                 flat |= _with_interval(f"{prefix}/NoC_{percent}", value)
-            flat |= {f"{prefix}/failures_{percent}": float(count) for percent, count in result.failures.items()}
+            flat |= {f"{prefix}/NoC_{percent}_spread": value for percent, value in result.spread.items()}
+            flat |= {
+                f"{prefix}/failures_{percent}": count / result.repeats for percent, count in result.failures.items()
+            }
+            if result.center:
+                for percent, value in result.center.noc.items():
+                    flat |= _with_interval(f"{prefix}/center/NoC_{percent}", value)
+                    flat |= _with_interval(f"{prefix}/loss_{percent}", result.loss[percent])
+                    flat |= _with_interval(f"{prefix}/loss_percent_{percent}", result.loss_percent[percent])
             flat[f"{prefix}/seconds_per_click"] = result.seconds_per_click
             flat[f"{prefix}/forward_seconds_per_click"] = result.forward_seconds_per_click
             flat[f"{prefix}/overhead_share"] = result.overhead_share
