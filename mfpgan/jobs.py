@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from mfpgan import build, tracking
+from mfpgan.clicks.strategies import make_strategy
 from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import Progress
-from mfpgan.evaluation.interactive import evaluate_interactive
+from mfpgan.evaluation.interactive import evaluate_interactive, robot_parameters
 from mfpgan.evaluation.record import record_report
 from mfpgan.evaluation.report import Report
 from mfpgan.evaluation.single import evaluate_single
@@ -178,6 +179,8 @@ class EvaluationJob:
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder}: this run's folder cannot be written, and the report goes there; copy the run.")
         data, _, note = build.open_data(config, "eval", progress)
+        if config.robot == "center" and config.repeats > 1:
+            note += f" The robot center uses no chance: all {config.repeats} repeats will be the same."
         if data.name == record.params.get("data_name"):
             note += " Careful: the run was trained on this data, so the numbers say nothing about new photos."
         return cls(config, record, folder, data, note)
@@ -198,11 +201,14 @@ class EvaluationJob:
                 limit=self.config.limit, progress=lambda done, total: progress("single", done, total),
             )  # fmt: skip
         if self.config.protocol in ("interactive", "both"):
+            zoom: dict[str, Any] = {"zoom": True} if self.config.zoom else {}
+            session = ClickSession(generator, device, precision, **zoom)
             interactive = evaluate_interactive(
-                ClickSession(generator, device, precision), self.data,
+                session, self.data, robot=self.config.strategy(), repeats=self.config.repeats,
                 max_clicks=self.config.max_clicks, seed=self.config.seed,
                 limit=self.config.limit, progress=lambda done, total: progress("interactive", done, total),
             )  # fmt: skip
+            interactive = replace(interactive, zoom=self.config.zoom)
         report = Report(
             run_id=self.record.id, step=step, precision=precision, device=str(device),
             data=self.data.name, digest=self.data.digest(), single=single, interactive=interactive,
@@ -232,8 +238,10 @@ def _with_other_protocol(report: Report, path: Path) -> Report:
 def prefix_of(data: DataSet, config: EvalConfig) -> str:
     """What the metrics of an evaluation begin with, so that only equal things share a name.
 
-    "bsds500" is the whole test split, 20 clicks and seed 0; anything else is said: "bsds500-first50", "bsds500-5clicks",
-    "bsds500-seed9"; other data carries its name and the beginning of its digest: "folder-photos-3f2a81".
+    "bsds500" is the whole test split, the robot center, 20 clicks and seed 0; anything else is said: "bsds500-human",
+    "bsds500-human-jitter0.2-10repeats", "bsds500-zoom", "bsds500-first50", "bsds500-5clicks", "bsds500-seed9". Parameters
+    are those that differ from the robot's own defaults. Other data carries its name and the beginning of its digest:
+    "folder-photos-3f2a81".
     """
     name = data.name
     if USUAL.get(name) == len(data):
@@ -241,6 +249,14 @@ def prefix_of(data: DataSet, config: EvalConfig) -> str:
     else:
         parts = [*re.findall(r"[A-Za-z0-9_.]+", name), data.digest()[:6]]
     usual = EvalConfig()
+    if config.robot != usual.robot:
+        default = robot_parameters(make_strategy(config.robot))
+        given = robot_parameters(config.strategy())
+        parts += [config.robot, *(f"{key}{value}" for key, value in given.items() if value != default[key])]
+    if config.repeats != usual.repeats:
+        parts.append(f"{config.repeats}repeats")
+    if config.zoom:
+        parts.append("zoom")
     if config.limit:
         parts.append(f"first{config.limit}")
     if config.max_clicks != usual.max_clicks:
