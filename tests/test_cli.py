@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from filelock import FileLock
 import mfpgan
 from mfpgan.cli import main
 from mfpgan.data import SAMPLE_FOLDER
+from mfpgan.jobs import prefix_of
 from mfpgan.training.checkpoint import load_checkpoint, save_checkpoint
 
 TINY = ["--data", "synthetic", "--width", "0.1", "--size", "96", "--batch-size", "2", "--encoder-weights", "none",
@@ -118,6 +119,40 @@ def test_eval_puts_both_protocols_into_the_run(trained: str, command: Command, f
     assert list(curve) == [1, 2, 3], "the step of the curve is the click"
     figures = {path.name.split("-0")[0] for path in (folder / "runs" / trained / "figures").iterdir()}
     assert {f"{prefix}_confusion_single", f"{prefix}_triplet_00", f"{prefix}_clicks"} <= figures
+
+
+def test_eval_with_another_robot(trained: str, command: Command, folder: Path) -> None:
+    words = ("--data", "synthetic", "--limit", "2", "--max-clicks", "3", "--protocol", "interactive")
+    luck = ("--robot", "adaptive", "--repeats", "2", "--set", "robot.spread=1")
+    result = command("eval", "--run-id", trained[:8], *words, *luck)
+    assert result.code == 0, result.err
+    assert "robot adaptive (spread 1.0), 2 repeats, 3 clicks" in result.out
+    assert "Against the robot center" in result.out
+    prefix = "synthetic-adaptive-spread1.0-2repeats-first2-3clicks"
+    report = json.loads((folder / "runs" / trained / "eval" / prefix / "report.json").read_text())["interactive"]
+    assert [row["repeat"] for row in report["rows"]] == [0, 1] * len(report["center"]["rows"])
+    assert f"interactive {len(report['rows'])}/{len(report['rows'])}" in result.err, "objects x repeats"
+    assert set(report["loss"]) == {"80", "85", "90"}
+    lines = [json.loads(line) for line in (folder / "runs" / trained / "metrics.jsonl").read_text().splitlines()]
+    names = {name for line in lines for name in line}
+    assert {f"{prefix}/NoC_90_spread", f"{prefix}/loss_90_low", f"{prefix}/center/NoC_90"} <= names
+    assert list((folder / "runs" / trained / "figures").glob(f"{prefix}_clicks-*"))
+    noted = command("eval", "--run-id", trained, *words, "--repeats", "2")
+    assert "all 2 repeats will be the same" in noted.err
+
+
+def test_only_equal_evaluations_share_a_name() -> None:
+    data = mfpgan.open_dataset("synthetic", split="val")
+
+    def prefix(**values: Any) -> str:
+        return prefix_of(data, mfpgan.EvalConfig.from_mapping(values, "test"))
+
+    assert prefix() == prefix(robot="center") == prefix(**{"robot.rounds": 0}) == "synthetic"
+    assert prefix(robot="human") == prefix(robot="human", **{"robot.wrong": 0.0}) == "synthetic-human"
+    assert prefix(robot="human", repeats=10, zoom=True) == "synthetic-human-10repeats-zoom"
+    assert prefix(robot="human", **{"robot.wrong": 0.25}) == "synthetic-human-wrong0.25"
+    assert prefix(robot="adaptive", **{"robot.spread": 1}) == prefix(robot="adaptive", **{"robot.spread": 1.0})
+    assert prefix(robot="random", limit=5, max_clicks=3, seed=9) == "synthetic-random-first5-3clicks-seed9"
 
 
 def test_eval_json_is_the_report_alone(trained: str, command: Command) -> None:

@@ -83,15 +83,19 @@ def _say_loss(result: InteractiveResult) -> None:
     """What the robot costs against clicks in the middle of the error, a sentence a threshold."""
     if result.center is None:
         return
-    stdout.print("Against the robot center, object by object \\[95 % over images]:", soft_wrap=True)
+    stdout.print("Against the robot center on the same objects, mean \\[95 % over images]:", soft_wrap=True)
     for percent, loss in result.loss.items():
-        share = result.loss_percent[percent].mean
-        words = f"{abs(loss.mean):.2f} clicks ({share:+.1f} %) {'fewer' if loss.mean < 0 else 'more'} than center"
-        chance = "; may be chance" if loss.low <= 0 <= loss.high else ""
-        stdout.print(
-            f"  to {percent} % IoU {result.robot} needs {words} \\[{loss.low:+.2f}, {loss.high:+.2f}]{chance}",
-            soft_wrap=True,
-        )
+        words = "as many clicks as"
+        if loss.mean:
+            word = "more" if loss.mean > 0 else "fewer"
+            words = f"{abs(loss.mean):.2f} clicks {word} ({result.loss_percent[percent].mean:+.1f} %) than"
+        interval = f"\\[{loss.low:+.2f}, {loss.high:+.2f}]"
+        stdout.print(f"  to {percent} % IoU {result.robot} needs {words} center {interval}", soft_wrap=True)
+    if any(loss.low <= 0 <= loss.high for loss in result.loss.values()):
+        stdout.print("  An interval that holds 0 may be chance.", soft_wrap=True)
+    if any(result.center.failures.values()):
+        shares = ", ".join(f"{count / result.objects:.0%}" for count in result.center.failures.values())
+        stdout.print(f"  Where neither gets there the difference is 0; center never does on {shares}.", soft_wrap=True)
 
 
 def _clicks_table(result: InteractiveResult) -> Table:
