@@ -1,0 +1,171 @@
+"""Zoom-in at inference: after the first click the network looks closely at the part of the photo where the object is.
+
+The rules and the numbers are RITM's (Sofiiuk, Petrov and Konushin, ICIP 2022; isegm/inference/transforms/zoom_in.py and
+the boxes in isegm/utils/misc.py). Four departures, each where RITM's code does something that its rule does not say:
+
+- While the previous mask is empty the whole photo is looked at and the view is forgotten. RITM shows the network the
+  whole photo too, but pastes the answer into the old view.
+- A click on the view's last row or column lies inside; RITM's test leaves both out and computes a new view.
+- Clicks move into the crop as its pixels do, corner onto corner (`align_corners`), and are rounded. RITM multiplies by
+  the ratio of the sizes, which is up to one enlarged pixel away from what was clicked.
+- Negative clicks outside the view are left out; RITM keeps them with coordinates outside, where at most the rim of
+  their disk reaches into the crop. Nothing is lost: the answer is 0 out there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from mfpgan.types import Click, Probability
+
+SKIP_CLICKS = 1
+"""So many first clicks see the whole photo. RITM, skip_clicks."""
+EXPANSION = 1.4
+"""A view is so many times as high and as wide as what it shows. RITM, expansion_ratio."""
+MIN_VIEW_PX = 200
+"""A view is at least so high and wide, in pixels of the photo, before the photo's edges cut it. RITM, min_crop_size."""
+KEEP_IOU = 0.5
+"""The last view is kept while its overlap with the new one is at least this. RITM, recompute_thresh_iou."""
+THRESHOLD = 0.5
+"""The previous mask is where the probability is above this. RITM, prob_thresh."""
+CROP_PX = 400
+"""Longer side of what the network sees of a view, in pixels. RITM, target_size."""
+
+
+class View(NamedTuple):
+    """The part of a photo that the network looks at: rows top to bottom - 1, columns left to right - 1; never empty."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def holds(self, click: Click) -> bool:
+        """Whether the click, in pixels of the photo, lies inside."""
+        return self.top <= click.y < self.bottom and self.left <= click.x < self.right
+
+
+def next_view(previous: Probability | None, clicks: Sequence[Click], last: View | None) -> View | None:
+    """Where the network looks to answer the newest click.
+
+    The new view is the bounding box of the previous mask and of all positive clicks, enlarged about its middle and cut
+    off at the photo's edges. It holds every pixel of the previous mask and every positive click.
+
+    Args:
+        previous: (H, W) float32 in [0, 1], the answer before the newest click; None counts as empty.
+        clicks: all clicks, the newest included, in pixels of the photo.
+        last: what this function returned for the click before; None after `set_image`.
+
+    Returns:
+        The last view if it holds all positive clicks and overlaps enough with the new one, else the new one; None, look
+        at the whole photo, for the first click and while the previous mask is empty.
+
+    Raises:
+        ValueError: a click lies outside the photo; only looked for when the answer is a view.
+    """
+    if previous is None or len(clicks) <= SKIP_CLICKS:
+        return None
+    mask = previous > THRESHOLD
+    if not mask.any():
+        return None
+    height, width = mask.shape
+    for click in clicks:
+        if not View(0, 0, height, width).holds(click):
+            raise ValueError(
+                f"click at y={click.y}, x={click.x} lies outside the image of height {height} and width {width}"
+            )
+        if click.positive:
+            mask[click.y, click.x] = True
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, bottom = _enlarged(int(rows[0]), int(rows[-1]), height)
+    left, right = _enlarged(int(columns[0]), int(columns[-1]), width)
+    new = View(top, left, bottom, right)
+    if last is not None and all(last.holds(click) for click in clicks if click.positive):
+        return last if _overlap(last, new) >= KEEP_IOU else new
+    return new
+
+
+def crop_size(view: View, size_px: int = CROP_PX) -> tuple[int, int]:
+    """(height, width) of a view's crop: the longer side is `size_px`, the aspect is kept, no side is 0."""
+    height, width = view.bottom - view.top, view.right - view.left
+    scale = size_px / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def crop(planes: torch.Tensor, view: View, size_px: int = CROP_PX) -> torch.Tensor:
+    """What the network sees: the view, resized (bilinear, corner onto corner); unchanged if it has the size already.
+
+    Args:
+        planes: (B, C, H, W) float, the photo or a previous probability at the photo's size. Click maps are not cropped:
+            draw them from `clicks_in`, so that a disk has its radius in pixels of the crop.
+
+    Returns:
+        (B, C, *crop_size(view, size_px)), dtype and device as given.
+    """
+    window = planes[..., view.top : view.bottom, view.left : view.right]
+    return functional.interpolate(window, crop_size(view, size_px), mode="bilinear", align_corners=True)
+
+
+def clicks_in(clicks: Sequence[Click], view: View, size_px: int = CROP_PX) -> tuple[Click, ...]:
+    """The clicks that lie in the view, in pixels of its crop; those outside are left out.
+
+    `next_view` holds all positive clicks, so only negative ones are lost to it, and never the newest if it was made on
+    the previous mask. When a view is shrunk, two clicks may fall on one pixel.
+
+    Args:
+        clicks: in pixels of the photo, in any order.
+
+    Returns:
+        In the same order; each lies on the pixel of `crop(photo, view, size_px)` nearest to the photo's pixel.
+    """
+    height, width = crop_size(view, size_px)
+    return tuple(
+        Click(
+            _moved(click.y - view.top, view.bottom - view.top, height),
+            _moved(click.x - view.left, view.right - view.left, width),
+            click.positive,
+        )
+        for click in clicks
+        if view.holds(click)
+    )
+
+
+def paste(probability: torch.Tensor, view: View, height: int, width: int) -> torch.Tensor:
+    """The network's answer to a crop, back in its place in the photo.
+
+    Args:
+        probability: (B, 1, h, w) float in [0, 1], the answer to `crop(photo, view)`.
+        height, width: size of the photo in pixels.
+
+    Returns:
+        (B, 1, height, width), dtype and device as given, in [0, 1]: resized inside the view (bilinear, corner onto
+        corner), 0 outside.
+    """
+    whole = probability.new_zeros((*probability.shape[:2], height, width))
+    size = (view.bottom - view.top, view.right - view.left)
+    inside = functional.interpolate(probability, size, mode="bilinear", align_corners=True)
+    whole[..., view.top : view.bottom, view.left : view.right] = inside
+    return whole
+
+
+def _enlarged(first: int, last: int, limit: int) -> tuple[int, int]:
+    """(start, stop) of the pixels first to last, enlarged about their middle, inside a side of `limit` pixels."""
+    middle, reach = (first + last) / 2, max(EXPANSION * (last - first + 1), MIN_VIEW_PX) / 2
+    return max(round(middle - reach), 0), min(round(middle + reach) + 1, limit)
+
+
+def _overlap(a: View, b: View) -> float:
+    """IoU of the rows times IoU of the columns, as in RITM: at most the IoU of the areas, equal if one holds the other."""
+    rows = max(min(a.bottom, b.bottom) - max(a.top, b.top), 0) / (max(a.bottom, b.bottom) - min(a.top, b.top))
+    columns = max(min(a.right, b.right) - max(a.left, b.left), 0) / (max(a.right, b.right) - min(a.left, b.left))
+    return rows * columns
+
+
+def _moved(offset: int, length: int, crop_length: int) -> int:
+    """Pixel `offset` of `length` in a crop of `crop_length` pixels, first onto first and last onto last."""
+    return round(offset * (crop_length - 1) / (length - 1)) if length > 1 else 0
