@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from mfpgan.clicks.error_regions import deepest, errors
+from mfpgan.clicks.error_regions import deepest, depths, errors, uniform
 from mfpgan.types import Click
 
 
-def brute_deepest(mask, clicks=()):
-    """The definition: for each pixel, the squared distance to the nearest pixel that is outside the mask or picture."""
+def brute_depths(mask, clicks=()):
+    """The definition: for each pixel, the squared distance to the nearest pixel that is outside the mask or picture;
+    0 outside the mask and on a click."""
     height, width = mask.shape
     outside = [
         (y, x)
@@ -18,14 +19,31 @@ def brute_deepest(mask, clicks=()):
     ]
     outside = np.array(outside)
     clicked = {(click.y, click.x) for click in clicks}
-    best = (0, 0, 0)
-    for y in range(height):
-        for x in range(width):
-            if mask[y, x] and (y, x) not in clicked:
-                depth = int(((outside - (y, x)) ** 2).sum(1).min())
-                if depth > best[0]:
-                    best = (depth, y, x)
-    return best
+    squared = np.zeros(mask.shape, int)
+    for y, x in np.ndindex(mask.shape):
+        if mask[y, x] and (y, x) not in clicked:
+            squared[y, x] = ((outside - (y, x)) ** 2).sum(1).min()
+    return squared
+
+
+def brute_deepest(mask, clicks=()):
+    """(squared depth, y, x) of the first deepest pixel, zeros if there is none."""
+    squared = brute_depths(mask, clicks)
+    y, x = divmod(int(squared.argmax()), mask.shape[1])
+    return (int(squared[y, x]), y, x) if squared.any() else (0, 0, 0)
+
+
+def brute_region(mask, clicks=()):
+    """Every pixel that a king at chess reaches from the deepest one, over pixels of the mask that are not clicked."""
+    squared = brute_depths(mask, clicks)
+    found = np.zeros(mask.shape, bool)
+    edge = [brute_deepest(mask, clicks)[1:]] if squared.any() else []
+    while edge:
+        y, x = edge.pop()
+        if 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and squared[y, x] and not found[y, x]:
+            found[y, x] = True
+            edge += [(y + down, x + right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    return found
 
 
 def random_mask(rng):
@@ -53,6 +71,39 @@ def test_deepest_equals_the_definition(seed):
     assert deepest(mask) == brute_deepest(mask)
     clicks = random_clicks(rng, mask)
     assert deepest(mask, clicks) == brute_deepest(mask, clicks)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_depths_and_region_equal_the_definition(seed):
+    rng = np.random.default_rng(seed + 500)
+    mask = random_mask(rng)
+    clicks = random_clicks(rng, mask)
+    found = depths(mask, clicks)
+    height, width = found.distance.shape
+    squared, region = np.zeros(mask.shape, int), np.zeros(mask.shape, bool)
+    box = slice(found.top, found.top + height), slice(found.left, found.left + width)
+    squared[box] = np.rint(found.distance**2)
+    np.testing.assert_array_equal(squared, brute_depths(mask, clicks))
+    assert found.squared == squared.max(initial=0)
+    if found.squared:
+        region[box] = found.region()
+    np.testing.assert_array_equal(region, brute_region(mask, clicks))
+
+
+def test_uniform_gives_every_pixel_the_same_chance():
+    mask = np.zeros((3, 4), bool)
+    mask[0, 1] = mask[1, 3] = mask[2, 0] = True
+    rng, hits = np.random.default_rng(0), np.zeros(mask.shape, int)
+    for _ in range(900):
+        hits[uniform(mask, rng)] += 1
+    assert hits[~mask].sum() == 0
+    assert (abs(hits[mask] - 300) < 60).all()  # four standard deviations
+
+
+def test_uniform_takes_nothing_from_an_empty_mask_and_draws_nothing():
+    rng = np.random.default_rng(0)
+    assert uniform(np.zeros((3, 3), bool), rng) is None
+    assert rng.random() == np.random.default_rng(0).random()
 
 
 def test_the_picture_edge_is_a_border():

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Annotated
 
-import cv2
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mfpgan.clicks.error_regions import Depths, depths, errors
+from mfpgan.clicks.error_regions import Depths, depths, errors, uniform
 from mfpgan.types import BoolMask, Click
 
 
@@ -46,14 +45,10 @@ class Adaptive:
         return (Click(y, x, deeper is missed),)
 
     def _draw(self, found: Depths, rng: np.random.Generator) -> tuple[int, int]:
-        y, x = found.deepest()
-        region = (found.distance > 0).view(np.uint8).copy()
-        cv2.floodFill(region, None, (x - found.left, y - found.top), 2, flags=8)
         # Squared depths are integers, so a ten-thousandth of a pixel is far more than the transform's last bit and far
         # less than the step between two depths: no platform puts a pixel on the other side.
         deep = found.distance > (1 - self.spread) * sqrt(found.squared) + 1e-4
-        candidates = np.flatnonzero(deep & (region == 2))
-        if not candidates.size:  # spread 0: nothing is deeper than the deepest
-            return y, x
-        row, column = divmod(int(candidates[rng.integers(candidates.size)]), found.distance.shape[1])
-        return found.top + row, found.left + column
+        pixel = uniform(deep & found.region(), rng) if deep.any() else None
+        if pixel is None:  # spread 0: nothing is deeper than the deepest
+            return found.deepest()
+        return found.top + pixel[0], found.left + pixel[1]

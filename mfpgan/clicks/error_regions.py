@@ -51,6 +51,15 @@ class Depths(NamedTuple):
         y, x = divmod(int(np.argmax(self.distance > sqrt(self.squared - 0.5))), self.distance.shape[1])
         return self.top + y, self.left + x
 
+    def region(self) -> BoolMask:
+        """(h, w) bool on the bounding box: the pixels connected to the deepest one, also across corners, that can be
+        chosen; only for `squared` > 0."""
+        y, x = self.deepest()
+        pixels = (self.distance > 0).view(np.uint8)
+        cv2.floodFill(pixels, None, (x - self.left, y - self.top), 2, flags=8)
+        connected: BoolMask = pixels == 2
+        return connected
+
 
 def depths(mask: BoolMask, clicks: Sequence[Click] = ()) -> Depths:
     """Exact depth of every pixel of a region, up to a depth of 1,000 pixels; far beyond, the float32 of the distance

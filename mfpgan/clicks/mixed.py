@@ -16,7 +16,10 @@ from mfpgan.types import BoolMask, Click
 
 @dataclass(frozen=True)
 class Mixed:
-    """A first turn of `multi`, then turns of `adaptive` (RITM: Sofiiuk et al., ICIP 2022, iterative training)."""
+    """A first turn of `multi`, then turns of `adaptive` (RITM: Sofiiuk et al., ICIP 2022, iterative training).
+
+    Only the parameters worth turning stand here too; the rest have the defaults of those two.
+    """
 
     points: Annotated[int, Field(ge=1, le=100)] = 24
     """As in `multi`."""
@@ -25,7 +28,7 @@ class Mixed:
     spread: Annotated[float, Field(ge=0, le=1)] = 0.5
     """As in `adaptive`."""
     rounds: Annotated[int, Field(ge=0, le=20)] = 3
-    """Most turns after the first in training."""
+    """Most turns after the first in training. 3 as in RITM."""
 
     def __call__(
         self,
@@ -36,5 +39,5 @@ class Mixed:
         ignore: BoolMask | None = None,
         others: BoolMask | None = None,
     ) -> tuple[Click, ...]:
-        turn = Adaptive(self.spread) if clicks else Multi(self.points, self.ratio)
+        turn = Adaptive(spread=self.spread) if clicks else Multi(points=self.points, ratio=self.ratio)
         return turn(target, prediction, clicks, rng, ignore, others)

@@ -76,7 +76,7 @@ class Multi:
         if in_background:
             off_object += _draw(np.flatnonzero(outside), in_background, target.shape[1], rng)
         # In mixed order: some encodings give the last click a part of its own.
-        turn += [Click(*off_object[index], False) for index in rng.permutation(len(off_object))]
+        turn += [Click(*off_object[int(index)], False) for index in rng.permutation(len(off_object))]
         return tuple(turn)
 
     def _count(self, choices: int, rng: np.random.Generator) -> int:
