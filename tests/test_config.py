@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from mfpgan.cli.options import resolve
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.config import AdversaryName, ClicksName, EvalConfig, LossName, TrainConfig
+from mfpgan.config import PRESETS, AdversaryName, EvalConfig, LossName, TrainConfig, find_config
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
 from mfpgan.types import InputError
 
 
 def test_literals_are_the_tables() -> None:
-    assert get_args(ClicksName) == tuple(STRATEGIES)
     assert get_args(LossName) == tuple(SEGMENTATION)
     assert get_args(AdversaryName) == ("off", *ADVERSARIAL)
 
@@ -28,7 +29,68 @@ def test_defaults_are_the_seed_recipe() -> None:
     assert (config.adv, config.adv_weight) == ("hinge", 0.01)
 
 
-@pytest.mark.parametrize("config", [TrainConfig(), TrainConfig(steps=3, adv="off", data="ä: b"), EvalConfig(limit=2)])
+def test_the_table_of_strategies_is_asked_when_a_config_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="clicks='lazy': input should be one of random, multi, .*human"):
+        TrainConfig.from_mapping({"clicks": "lazy"}, "test")
+    monkeypatch.setitem(STRATEGIES, "lazy", STRATEGIES["center"])
+    assert TrainConfig.from_mapping({"clicks": "lazy", "clicks.rounds": 1}, "test").strategy().rounds == 1
+
+
+def test_parameters_of_a_strategy_are_keys_of_their_own() -> None:
+    config = TrainConfig.from_mapping({"clicks": "adaptive", "clicks.spread": 0.2}, "test")
+    assert config.strategy() == STRATEGIES["adaptive"](spread=0.2)
+    assert config.model_dump()["clicks.spread"] == 0.2
+    assert "clicks.spread: 0.2\n" in config.to_yaml()
+    assert "parameters" not in config.to_yaml()
+    robot = EvalConfig.from_mapping({"robot": "adaptive", "robot.spread": 1}, "test")
+    assert robot.strategy() == STRATEGIES["adaptive"](spread=1)
+    wrong = {"clicks.sprad": "no such parameter", "clicks.spread": "less than or equal to 1"}
+    for key, words in wrong.items():
+        with pytest.raises(InputError, match=words):
+            TrainConfig.from_mapping({"clicks": "adaptive", key: 3}, "test")
+    with pytest.raises(InputError, match=r"unknown key 'robot\.spread'"):
+        TrainConfig.from_mapping({"robot.spread": 1}, "test")
+
+
+def test_memory_without_a_second_turn_is_refused() -> None:
+    for memory in ("previous", "modulated"):
+        with pytest.raises(InputError, match=r"nothing to remember: clicks=multi.*clicks\.rounds"):
+            TrainConfig.from_mapping({"memory": memory, "clicks": "multi"}, "test")
+        TrainConfig.from_mapping({"memory": memory, "clicks": "multi", "clicks.rounds": 1}, "test")
+
+
+def test_the_seed_preset_writes_the_defaults_out() -> None:
+    values = TrainConfig.from_yaml(PRESETS / "seed.yaml")
+    assert TrainConfig.from_mapping(values, "seed") == TrainConfig()
+    assert {"clicks", "memory", "loss", "adv", "lr", "weight_decay"} <= values.keys()
+
+
+@pytest.mark.parametrize("name", ["seed", "strong"])
+def test_presets_are_named_like_files_and_a_file_goes_first(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    preset = resolve(TrainConfig, {"seed": 4}, Path(name), ("lr=0.5",))
+    assert (preset.seed, preset.lr) == (4, 0.5)
+    assert TrainConfig.from_mapping(yaml.safe_load(preset.to_yaml()), name) == preset
+    Path(name).write_text("lr: 0.25\n")
+    assert resolve(TrainConfig, {}, Path(name), ()).lr == 0.25
+
+
+def test_a_preset_that_is_not_there_is_a_sentence_with_those_that_are() -> None:
+    with pytest.raises(InputError, match=r"--config stronk: no such file.*presets are seed, strong\."):
+        find_config(Path("stronk"))
+
+
+CONFIGS = [
+    TrainConfig(),
+    TrainConfig(steps=3, adv="off", data="ä: b"),
+    TrainConfig(clicks="mixed", parameters={"rounds": 2, "spread": 0.1}),
+    EvalConfig(limit=2),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_yaml_brings_back_an_equal_config(config: TrainConfig | EvalConfig, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(config.to_yaml(), encoding="utf-8")
     assert type(config).from_mapping(type(config).from_yaml(tmp_path / "c.yaml"), "c.yaml") == config

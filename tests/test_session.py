@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from mfpgan.clicks.modulation import modulate
 from mfpgan.session import ClickSession, predict
-from mfpgan.types import Click
+from mfpgan.types import Click, ClickEncoding
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -111,13 +112,88 @@ def test_an_image_comes_first():
 
 def test_precision():
     image = torch.rand(2, 3, 6, 7)
-    full, half = (predict(Multiply(), image, [[], []], precision) for precision in ("fp32", "bf16"))
+    clicks = [[Click(0, 0, True)]] * 2
+    full, half = (predict(Multiply(), image, clicks, precision) for precision in ("fp32", "bf16"))
     assert full.dtype == half.dtype == torch.float32
     torch.testing.assert_close(full, image.sum(1, keepdim=True).sigmoid())
     torch.testing.assert_close(full, half, atol=0.01, rtol=0)
     for make in (lambda: ClickSession(Paint(), precision="fp16"), lambda: predict(Paint(), image, [[], []], "auto")):
         with pytest.raises(ValueError, match="precision must be fp32 or bf16"):
             make()
+
+
+class Remember(nn.Module):
+    """Logit 8 (q - 1/2), q the last guidance channel plus 0.6 on positive and minus 0.6 on negative disks."""
+
+    def __init__(self, memory):
+        super().__init__()
+        self.click_encoding = ClickEncoding(memory=memory)
+        self.seen = []
+
+    def forward(self, image, guidance):
+        self.seen.append(guidance.clone())
+        last = guidance[:, -1:] if guidance.shape[1] > 2 else 0
+        return 8 * (last + 0.6 * (guidance[:, :1] - guidance[:, 1:2]) - 0.5)
+
+
+@pytest.mark.parametrize(("memory", "channels", "passes"), [("none", 2, 1), ("previous", 3, 1), ("modulated", 4, 2)])
+def test_memory_is_fed_as_the_generator_asks(memory, channels, passes):
+    session = ClickSession(Remember(memory))
+    session.set_image(RGB)
+    session.click(10, 12, True)
+    seen = session.generator.seen
+    assert [guidance.shape[1] for guidance in seen] == [channels] * passes  # MFP answers the first click twice
+    assert not seen[0][:, 2:].any()
+    first = session.click(4, 20, True)
+    assert len(seen) == passes + 1
+    assert session.click(10, 20, False) is not first
+    if memory != "none":
+        np.testing.assert_array_equal(seen[-1][0, 2].numpy(), first)
+    if memory == "modulated":
+        clicks = [[Click(10, 12, True), Click(4, 20, True), Click(10, 20, False)]]
+        torch.testing.assert_close(seen[-1][:, 3:], modulate(torch.from_numpy(first)[None, None], clicks))
+
+
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_undo_brings_the_memory_back_too(memory):
+    session, straight = (ClickSession(Remember(memory)) for _ in range(2))
+    for one in (session, straight):
+        one.set_image(RGB)
+        one.click(10, 12, True)
+    session.click(11, 20, False)
+    session.undo()
+    np.testing.assert_array_equal(session.click(5, 6, True), straight.click(5, 6, True))
+
+
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_negative_clicks_alone_give_an_empty_mask(memory):
+    class Everything(Remember):
+        def forward(self, image, guidance):
+            return guidance[:, :1] * 0 + 5
+
+    session = ClickSession(Everything(memory))
+    session.set_image(RGB)
+    assert not session.click(3, 3, False).any()
+    assert not session.click(9, 9, False).any()
+    assert session.click(12, 12, True).all()  # the first positive click frees the answer
+    previous = torch.rand(1, 1, 20, 30)
+    prob = predict(session.generator, torch.zeros(1, 3, 20, 30), [[Click(3, 3, False)]], previous=previous)
+    assert (prob <= previous).all()
+
+
+def test_of_several_clicks_on_a_pixel_the_last_counts(session):
+    session.click(10, 12, False)
+    session.click(10, 12, True)
+    assert session.mask.sum() == 81
+    session.click(10, 12, False)
+    assert not session.mask.any()
+    assert len(session.clicks) == 3
+
+
+def test_what_a_session_hands_out_may_be_drawn_on(session):
+    prob = session.click(10, 12, True)
+    prob[:] = 0
+    assert session.mask.sum() == 81
 
 
 def test_predict_gives_each_image_its_own_clicks():

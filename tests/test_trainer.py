@@ -10,6 +10,7 @@ import torch
 from test_build import masks_folder
 
 from mfpgan import build
+from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.config import TrainConfig
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.tracking import NoRun
@@ -38,6 +39,43 @@ def run(folder: Path, **changes: object) -> tuple[list[dict[str, float]], dict[s
 
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+STRONG = {"clicks": "mixed", "clicks.rounds": 2, "memory": "modulated", "loss": "nfl", "weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("clicks", STRATEGIES)
+def test_every_strategy_trains_the_same_way_twice(clicks: str, tmp_path: Path) -> None:
+    first, second = (run(tmp_path, clicks=clicks, steps=3) for _ in range(2))
+    assert first[0] == second[0]
+    assert equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_strong_recipe_is_the_same_to_the_bit_whole_or_in_parts(workers: int, tmp_path: Path) -> None:
+    changes = {**STRONG, "steps": 6, "workers": workers, "eval_every": 4, "adv": "hinge"}
+    history, whole = run(tmp_path / "whole", **changes)
+    first = make(tmp_path / "parts", **changes)
+
+    def stop(report: StepReport) -> None:
+        first.stop_requested = report.step == 2
+
+    first.train(stop)
+    second = make(tmp_path / "parts", **changes)
+    second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
+    reports: list[StepReport] = []
+    second.train(reports.append)
+    assert equal(second.generator.state_dict(), whole)
+    timeless = [{k: v for k, v in r.metrics.items() if k != "train/samples_per_second"} for r in reports]
+    assert timeless == history[3:]
+
+
+def test_clicks_and_rounds_are_logged(tmp_path: Path) -> None:
+    (plain,), _ = run(tmp_path, steps=1)
+    assert (plain["train/clicks"], plain["train/rounds"]) == (2, 0)
+    (strong,), _ = run(tmp_path, steps=1, batch_size=8, **STRONG)
+    assert strong["train/clicks"] > 2
+    assert 0 < strong["train/rounds"] < 3
 
 
 @pytest.mark.parametrize("adv", ["off", *ADVERSARIAL])
@@ -112,7 +150,7 @@ def test_a_checkpoint_of_another_version_is_a_sentence(tmp_path: Path) -> None:
 def test_training_mode_comes_back_after_validation(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     scores = trainer.validate()
-    assert scores.keys() == {"val/iou", "val/dice"}
+    assert scores.keys() == {"val/iou", "val/dice", *(f"val/iou_{number}" for number in range(1, 6))}
     assert not trainer.generator.training
     before = trainer.generator.encoder.bn1.running_mean.clone()
     trainer.train_step(next(iter(trainer.batches(range(1)))))

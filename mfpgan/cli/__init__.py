@@ -61,7 +61,11 @@ def config_options(command: Any) -> Any:
         "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."
     )(command)
     return click.option(
-        "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file with any of these options as keys; for training also a preset: seed or strong."
+        "--config",
+        "file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="YAML file with any of these options as keys; for training also a preset: seed or strong.",
     )(command)
 
 

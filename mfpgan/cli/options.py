@@ -33,10 +33,11 @@ class ConfigCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         if len(self.params) == len(self._own):
-            from mfpgan import config  # pydantic costs a quarter of a second
+            from mfpgan import config  # pydantic and OpenCV cost half a second
+            from mfpgan.clicks.strategies import STRATEGIES
 
             model = getattr(config, self.config)
-            strategies = {model.strategy_field: tuple(config.STRATEGIES)}
+            strategies = {model.strategy_field: tuple(STRATEGIES)}
             options = [
                 _option(name, field, strategies.get(name, ()))
                 for name, field in model.model_fields.items()
