@@ -30,7 +30,7 @@ def test_defaults_are_the_seed_recipe() -> None:
 
 
 def test_the_table_of_strategies_is_asked_when_a_config_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="clicks='lazy': input should be one of random, multi, .*human"):
+    with pytest.raises(InputError, match=r"clicks='lazy': input should be one of random, multi, .*human"):
         TrainConfig.from_mapping({"clicks": "lazy"}, "test")
     monkeypatch.setitem(STRATEGIES, "lazy", STRATEGIES["center"])
     assert TrainConfig.from_mapping({"clicks": "lazy", "clicks.rounds": 1}, "test").strategy().rounds == 1

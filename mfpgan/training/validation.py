@@ -68,15 +68,14 @@ def _play(generator: nn.Module, batch: Batch, image: Tensor, precision: str, max
     """IoU of every object of a batch after each click of the robot; all objects make their k-th click together."""
     robot, rng = STRATEGIES["center"](), np.random.default_rng(0)  # the robot draws nothing
     clicks: list[list[Click]] = [[] for _ in batch.ids]
+    truths = [_truth(batch, item) for item in range(len(clicks))]
     prob: Tensor | None = None
     masks: NDArray[np.bool_] | None = None
     for _ in range(max_clicks):
-        for item, made in enumerate(clicks):
-            target, ignore = _truth(batch, item)
-            made += robot(target, None if masks is None else masks[item], made, rng, ignore)
+        for item, (target, ignore) in enumerate(truths):
+            clicks[item] += robot(target, None if masks is None else masks[item], clicks[item], rng, ignore)
         prob = predict(generator, image, clicks, precision, prob)
         masks = _masks(prob)
-        truths = [_truth(batch, item) for item in range(len(clicks))]
         yield [METRICS["iou"](confusion(mask, *truth)) for mask, truth in zip(masks, truths, strict=True)]
 
 
