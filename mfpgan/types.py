@@ -182,6 +182,14 @@ class DataSet(Protocol):
         """Object number `index`; raises InputError naming the file when photo or annotation cannot be read."""
         ...
 
+    def others(self, index: int) -> BoolMask:
+        """(H, W) bool, True where any other object of the image lies, also where it covers object `index`.
+
+        Not part of `[index]`, because looking them up costs time and only simulated users ask for them. Reads no photo;
+        cheapest right after `[index]`. Crowds and ignore bands are no objects. Raises InputError like `[index]`.
+        """
+        ...
+
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:
         """For each image, in the set's order, the indices of its objects; images without an object are left out."""

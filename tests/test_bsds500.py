@@ -228,3 +228,21 @@ def test_real_export_with_more_than_nine_objects_an_image(real_data: Path, tmp_p
     data = Bsds500DataSet(real_data / "bsds500", "test")
     assert max(map(len, data.objects_of_image)) > 9
     assert_same(data, FolderDataSet(tmp_path / "png"), step=7)
+
+
+def test_the_other_objects_may_contain_the_object(tmp_path: Path) -> None:
+    root = make_bsds500(tmp_path, names=("1",))
+    corner = np.ones((10, 10), np.uint16)
+    corner[:5, :5] = 2
+    truth = np.empty((1, 4), object)
+    # Two people say left 60 % and right 40 %, two say corner, whose rest is more than an object may have.
+    for annotator, labels in enumerate([halves(6), halves(6), corner, corner]):
+        truth[0, annotator] = {"Segmentation": labels.astype(np.uint16)}
+    savemat(root / "groundTruth" / "test" / "1.mat", {"groundTruth": truth})
+    data = Bsds500DataSet(root, "test")
+    by_area = {int(data[index].target.sum()): index for index in range(len(data))}
+    assert sorted(by_area) == [25, 40, 60]
+    left, small = halves(6) == 1, corner == 2
+    assert data.others(by_area[25]).all()
+    assert (data.others(by_area[40]) == left).all()
+    assert (data.others(by_area[60]) == (~left | small)).all()

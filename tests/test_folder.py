@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mfpgan.data import folder
 from mfpgan.data.folder import FolderDataSet
+from mfpgan.data.photos import read_mask
 from mfpgan.types import InputError
 
 
@@ -124,3 +127,42 @@ def test_splits(tmp_path: Path, layout: str) -> None:
     assert FolderDataSet(tmp_path, "val")[0].id == "val/1"
     with pytest.raises(InputError, match="split 'test'"):
         FolderDataSet(tmp_path, "test")
+
+
+def test_the_other_objects_of_a_label_map(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        photo(tmp_path, name)
+    mask(tmp_path, "a.png", [[0, 1, 1, 255], [0, 9, 9, 255], [5, 0, 0, 0]])
+    mask(tmp_path, "b.png", ONE)
+    data = FolderDataSet(tmp_path, ignore_value=255)  # a/1 is the value 1, a/2 is 5, a/3 is 9
+    assert data.others(2).astype(int).tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    assert not data.others(3).any()  # alone in b
+    assert data.others(1).astype(int).tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    assert FolderDataSet(tmp_path).others(0)[:, 3].tolist() == [True, True, False]  # here 255 is an object
+
+
+@pytest.mark.parametrize("ignore_value", [None, 128])
+def test_the_other_objects_of_numbered_masks_that_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignore_value: int | None
+) -> None:
+    photo(tmp_path, "a.png")
+    files = {1: [[3, 3, 4, 0]] * 3, 2: [[0, 7, 7, 7], [0] * 4, [0] * 4], 3: [[0] * 4, [0] * 4, [9, 128, 0, 0]]}
+    for number, rows in files.items():
+        mask(tmp_path, f"a_{number}.png", rows)
+    data = FolderDataSet(tmp_path, ignore_value=ignore_value)
+    objects = [(file, value) for file in files for value in np.unique(files[file]) if value not in (0, ignore_value)]
+    assert len(objects) == len(data) == (4 if ignore_value else 5)
+    masks = [np.array(files[file]) == value for file, value in objects]
+    read: list[str] = []
+    monkeypatch.setattr(folder, "read_mask", lambda path: read.append(path.name) or read_mask(path))
+    for index in range(len(data)):
+        read.clear()
+        fresh = pickle.loads(pickle.dumps(data))
+        assert (fresh[index].target == masks[index]).all()
+        expected = np.any([mask for other, mask in enumerate(masks) if other != index], axis=0)
+        assert (fresh.others(index) == expected).all()
+        assert sorted(read) == ["a_1.png", "a_2.png", "a_3.png"]  # each of them once
+    assert all((data.others(index) & masks[index]).any() for index in (0, 1, 2))  # raw: the overlap is in it
+    mask(tmp_path, "a_2.png", [[7]])
+    with pytest.raises(InputError, match=r"a_2\.png: 1x1 pixels, unlike the other masks"):
+        FolderDataSet(tmp_path).others(0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
 from mfpgan.data import open_dataset
-from mfpgan.data.loader import Positions, training_batches, validation_batches
+from mfpgan.data.loader import Positions, training_batches, validation_batches, with_others
 from mfpgan.data.subset import Subset, hold_out
-from mfpgan.types import Batch, DataSet, InputError, Sample
+from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,8 @@ def data() -> DataSet:
     return Subset(open_dataset("synthetic"), range(12), "synthetic")
 
 
-def batches(data: DataSet, steps: range, workers: int = 0, seed: int = 0) -> list[Batch]:
-    return list(training_batches(data, seed=seed, size=64, batch_size=3, steps=steps, workers=workers))
+def batches(data: DataSet, steps: range, workers: int = 0, seed: int = 0, others: bool = False) -> list[Batch]:
+    return list(training_batches(data, seed=seed, size=64, batch_size=3, steps=steps, workers=workers, others=others))
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -106,3 +107,50 @@ def test_an_error_of_a_worker_arrives_as_its_one_sentence(workers: int) -> None:
     with pytest.raises(InputError) as caught:
         batches(Broken(), range(2), workers)
     assert str(caught.value) == "c.jpg: damaged."
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_other_objects_come_along_and_change_nothing_else(data: DataSet, workers: int) -> None:
+    without = batches(data, range(6))
+    together = batches(data, range(6), workers, others=True)
+    alone = batches(data, range(6), others=True)
+    assert all(same(*pair) for pair in zip(without, together, strict=True))
+    assert all(batch.others is None for batch in without)
+    for batch, twin in zip(together, alone, strict=True):
+        assert batch.others.shape == (3, 1, 64, 64)
+        assert batch.others.dtype == torch.bool
+        assert torch.equal(batch.others, twin.others)
+        assert not (batch.others & ((batch.target == 1) | (batch.valid == 0))).any()
+    assert sum(bool(mask.any()) for batch in together for mask in batch.others) > 9  # of 18; narrow crops show none
+
+
+class Overlapping(Broken):
+    """One object, half covered by another one, beside an ignore band that the other one reaches too."""
+
+    objects_of_image = ((0,),)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        target, ignore = np.array([[True, True, False, False]]), np.array([[False, False, False, True]])
+        return Sample("a/1", np.zeros((1, 4, 3), np.uint8), target, ignore)
+
+    def others(self, index: int) -> BoolMask:
+        return np.array([[False, True, True, True]])
+
+
+def test_the_object_wins_and_nobody_clicks_on_what_is_ignored() -> None:
+    assert with_others(Overlapping(), 0).others.tolist() == [[False, False, True, False]]
+
+
+def test_nothing_is_looked_up_unasked() -> None:
+    """`Broken` has no method `others`."""
+    assert batches(Subset(Broken(), [0, 1], "two"), range(1))[0].others is None
+
+
+def test_a_part_knows_the_other_objects_of_the_whole(data: DataSet) -> None:
+    part = Subset(data, [3, 1], "two")
+    whole = [index for image in (3, 1) for index in data.objects_of_image[image]]
+    for index, original in enumerate(whole):
+        assert (part.others(index) == data.others(original)).all()

@@ -16,7 +16,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mfpgan.data.lvis import LvisDataSet
-from mfpgan.data.segmentation import draw, segmentation_problem
+from mfpgan.data.segmentation import draw, draw_together, segmentation_problem
 from mfpgan.types import InputError
 
 SQUARE = [[1, 2, 5, 2, 5, 4, 1, 4]]
@@ -270,3 +270,38 @@ def test_real_files_hold_what_their_readme_says(real_data: Path) -> None:
     for index in range(len(lvis)):
         sample = lvis[index]
         assert abs(sample.target.sum() - annotated[lvis.objects[index].id]) <= 20 + 0.1 * sample.target.sum()
+
+
+def test_the_other_objects_are_drawn_together(folder: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["annotations"] += [
+        {"id": 16, "image_id": 9, "category_id": 2, "segmentation": UNCOMPRESSED},
+        {"id": 17, "image_id": 9, "category_id": 2, "segmentation": [[0, 2, 3, 2, 3, 4, 0, 4]]},  # on the square
+        {"id": 18, "image_id": 9, "category_id": 2, "segmentation": [[0, 0, 8, 0, 8, 6, 0, 6]], "iscrowd": 1},
+    ]
+    data = LvisDataSet(write(folder, content))
+    assert [item.id for item in data.objects] == [12, 13, 16, 17, 11]
+    square, corners, columns, overlap = (data[index].target for index in range(4))
+    assert (square & overlap).sum() == 4
+    assert (data.others(0) == (corners | columns | overlap)).all()  # raw: where the square is covered, too
+    assert (data.others(1) == (square | columns | overlap)).all()
+    assert (data.others(2) == (square | corners | overlap)).all()
+    assert data.others(4).shape == (HEIGHT, WIDTH)
+    assert not data.others(4).any()  # alone in its photo
+
+
+def test_looking_up_the_other_objects_needs_no_photo(folder: Path) -> None:
+    (folder / "train2017" / "000000000009.jpg").unlink()
+    assert LvisDataSet(write(folder, CONTENT)).others(1).sum() == 8
+
+
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 6))
+@settings(max_examples=60, deadline=None)
+def test_drawing_together_is_the_union_of_drawing_alone(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    segmentations: list[Any] = [rng.uniform(-3, 20, (1, 2 * int(rng.integers(3, 7)))).tolist() for _ in range(count)]
+    cuts = np.sort(rng.integers(0, 17 * 13 + 1, 3))
+    segmentations.insert(count // 2, {"size": [17, 13], "counts": np.diff([0, *cuts, 17 * 13]).tolist()})
+    alone = [draw(item, 17, 13) for item in segmentations]
+    assert (draw_together(segmentations, 17, 13) == np.any(alone, axis=0)).all()
+    assert not draw_together([], 17, 13).any()

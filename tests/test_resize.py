@@ -60,3 +60,15 @@ def test_enlarging_keeps_straight_edges_where_they_are() -> None:
     large = resize_mask(mask, 64, 64)
     assert large[:, :24].all()
     assert not large[:, 24:].any()
+
+
+def test_the_other_objects_give_way_to_the_object_and_to_the_ignore_band() -> None:
+    target, ignore, others = (np.zeros((4, 8), bool) for _ in range(3))
+    target[:, :1] = True
+    others[:, 1:5] = True
+    ignore[:, 5:] = True
+    small = resize_sample(Sample("a/0", np.zeros((4, 8, 3), np.uint8), target, ignore, others), 2, 4)
+    # The first and the third pixel are shared half and half: the object wins, and so does the ignore band.
+    assert small.target.tolist() == [[True, False, False, False]] * 2
+    assert small.ignore.tolist() == [[False, False, True, True]] * 2
+    assert small.others.tolist() == [[False, True, False, False]] * 2

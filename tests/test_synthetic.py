@@ -35,3 +35,17 @@ def test_refuses_what_it_cannot_draw() -> None:
         SyntheticDataSet("dev")
     with pytest.raises(ValueError, match="32 pixels"):
         SyntheticDataSet(size_px=8)
+
+
+def test_the_other_objects_are_all_the_visible_rest() -> None:
+    data = SyntheticDataSet(images=16, size_px=32)
+    for objects in reversed(data.objects_of_image):  # not the order of drawing: what is remembered must not matter
+        targets = [data[index].target for index in objects]
+        for index, target in zip(objects, targets, strict=True):
+            assert (data.others(index) == (np.any(targets, axis=0) & ~target)).all()
+
+
+def test_a_sample_belongs_to_its_reader() -> None:
+    data = SyntheticDataSet(images=1)
+    data[0].image[:] = 0
+    assert data[0].image.any()

@@ -72,3 +72,46 @@ def test_what_rotation_brings_in_does_not_count() -> None:
     turned = [square.ignore[0, 0] and square.ignore[-1, -1] for square in squares]
     assert any(turned)
     assert not all(turned)
+
+
+def test_the_other_objects_move_like_an_object() -> None:
+    rows, columns = np.mgrid[:90, :140]
+    box = (rows >= 20) & (rows < 50) & (columns >= 30) & (columns < 90)
+    first = box & ((rows < 35) == (columns < 60))  # two quarters of the box: both have its bounds, so both get its crop
+    second = box & ~first
+    photo, augment = sample().image, Augmentation(64)
+    turned = 0
+    for seed in range(40):
+        square = augment(Sample("a/1", photo, first, None, second), [2, seed])
+        swapped = augment(Sample("a/2", photo, second, None, first), [2, seed])
+        assert np.array_equal(square.others, swapped.target & ~square.target), seed
+        assert np.array_equal(swapped.others, square.target & ~swapped.target), seed
+        turned += square.ignore.any()
+    assert 10 < turned < 30  # rotated and unrotated views are both among them
+
+
+def test_what_is_ignored_is_no_other_object() -> None:
+    with_band, augment = sample(ignore=True), Augmentation(64)
+    touching = np.zeros_like(with_band.target)
+    touching[58:70, 30:90] = True  # right below the band
+    seen = 0
+    for seed in range(40):
+        given = Sample("a/1", with_band.image, with_band.target, with_band.ignore, touching)
+        square = augment(given, [3, seed])
+        assert not (square.others & (square.ignore | square.target)).any(), seed
+        seen += square.others.any()
+    assert seen > 10
+
+
+@given(seed=st.integers(0, 2**32 - 1), ignore=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_looking_up_the_other_objects_changes_nothing_else(seed: int, ignore: bool) -> None:
+    alone = sample(ignore=ignore)
+    others = np.zeros_like(alone.target)
+    others[:15] = True
+    augment = Augmentation(64)
+    without = augment(alone, [seed])
+    together = augment(Sample("test/1", alone.image, alone.target, alone.ignore, others), [seed])
+    assert without.others is None
+    for name in ("image", "target", "ignore"):
+        assert np.array_equal(getattr(without, name), getattr(together, name))

@@ -90,6 +90,16 @@ class Bsds500DataSet:
         photo = self._photo.read(path, (target.shape[0], target.shape[1]), self.truths[image].name)
         return Sample(f"{path.stem}/{number + 1}", photo, target)
 
+    def others(self, index: int) -> BoolMask:
+        """(H, W) bool: the photo's other consensus objects; they may overlap object `index` or contain it."""
+        image, number = self._places[index]
+        count, height, width = (int(value) for value in self._masks.shapes[image])
+        together = np.zeros((height, width), np.bool_)
+        for other in range(count):
+            if other != number:
+                together |= self._masks.mask(image, other)
+        return together
+
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:
         """For each image that has any, the indices of its objects, the principal one first."""

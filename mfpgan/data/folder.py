@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpgan.data.photos import PHOTO_SUFFIXES, LastPhoto, read_mask
 from mfpgan.data.problem import Problem, stop_at_first
@@ -36,6 +37,18 @@ class _Labels:
     values: tuple[int, ...]
     """Values that occur, background included, rising."""
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Cover:
+    """All mask files of an image together."""
+
+    image: int
+    """Index into `FolderDataSet.images`."""
+    objects: NDArray[np.uint16]
+    """(H, W) uint16: how many objects cover the pixel, one a file at most."""
+    ignore: BoolMask
+    """(H, W) bool: the ignore bands of all files."""
 
 
 class FolderDataSet:
@@ -86,6 +99,9 @@ class FolderDataSet:
                 self._objects_of_image.append(list(range(first, len(self._places))))
         self._digest = content.hexdigest()[:16]
         self._photo = LastPhoto()
+        # The objects of an image are mostly read in a row, and its other objects right after one of them.
+        self._last_labels: tuple[Path, NDArray[np.uint8]] | None = None
+        self._last_cover: _Cover | None = None
 
     def __len__(self) -> int:
         return len(self._places)
@@ -98,15 +114,26 @@ class FolderDataSet:
         """
         number, file, value, count = self._places[index]
         image = self.images[number]
-        labels = read_mask(image.masks[file])
+        labels = self._labels(image.masks[file])
         photo = self._photo.read(image.photo, (labels.shape[0], labels.shape[1]), f"masks/{image.masks[file].name}")
         target: BoolMask = labels == value
         if not target.any():
             raise InputError(f"{image.masks[file]}: the value {value} has vanished since opening; start again.")
         ignore: BoolMask | None = None
         if self.ignore_value is not None:
-            ignore = self._ignore(image, labels.shape) & ~target
+            ignore = self._cover(number, file).ignore & ~target
         return Sample(f"{image.photo.stem}/{count}", photo, target, ignore)
+
+    def others(self, index: int) -> BoolMask:
+        """(H, W) bool: the other values of the object's mask file and all values of the image's other files.
+
+        Raises:
+            InputError: a mask cannot be read, or the masks of the image differ in size.
+        """
+        number, file, value, _ = self._places[index]
+        target = self._labels(self.images[number].masks[file]) == value
+        together: BoolMask = self._cover(number, file).objects > target
+        return together
 
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:
@@ -117,17 +144,29 @@ class FolderDataSet:
         """16 hex digits of the names and bytes of all masks and of the ignore value."""
         return self._digest
 
-    def _ignore(self, image: FolderImage, shape: tuple[int, ...]) -> BoolMask:
-        """(H, W) bool: the ignore bands of all mask files of the image together."""
-        ignore = np.zeros(shape, np.bool_)
-        for path in image.masks:
-            band = read_mask(path) == self.ignore_value
-            if band.shape != shape:
-                raise InputError(
-                    f"{path}: {band.shape[1]}x{band.shape[0]} pixels, unlike the other masks of the photo."
-                )
-            ignore |= band
-        return ignore
+    def _labels(self, path: Path) -> NDArray[np.uint8]:
+        """(H, W) uint8 of a mask file."""
+        if self._last_labels is None or self._last_labels[0] != path:
+            self._last_labels = path, read_mask(path)
+        return self._last_labels[1]
+
+    def _cover(self, number: int, file: int) -> _Cover:
+        """Of image `number`; every mask file is read once, and file number `file` not again if it was the last."""
+        if self._last_cover is None or self._last_cover.image != number:
+            masks = self.images[number].masks
+            first = self._labels(masks[file])
+            objects, ignore = np.zeros(first.shape, np.uint16), np.zeros(first.shape, np.bool_)
+            for path in masks:
+                labels = first if path == masks[file] else read_mask(path)
+                if labels.shape != first.shape:
+                    raise InputError(
+                        f"{path}: {labels.shape[1]}x{labels.shape[0]} pixels, unlike the other masks of the photo."
+                    )
+                band = np.zeros_like(ignore) if self.ignore_value is None else labels == self.ignore_value
+                objects += (labels != 0) & ~band
+                ignore |= band
+            self._last_cover = _Cover(number, objects, ignore)
+        return self._last_cover
 
 
 def is_masks_folder(root: Path) -> bool:

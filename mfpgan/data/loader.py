@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -25,10 +26,12 @@ class Positions(Dataset[Sample | InputError]):
         data: what to read.
         seed: the run's seed.
         size: side of the squares, in pixels.
+        others: look up the image's other objects as well; changes nothing else.
     """
 
-    def __init__(self, data: DataSet, seed: int, size: int) -> None:
+    def __init__(self, data: DataSet, seed: int, size: int, others: bool = False) -> None:
         self.data = data
+        self.others = others
         self.seed = seed
         self.augment = Augmentation(size)
         self.images = data.objects_of_image
@@ -46,20 +49,35 @@ class Positions(Dataset[Sample | InputError]):
 
     def __getitem__(self, position: int) -> Sample | InputError:
         try:
-            sample = self.data[self.object_at(position)]
+            index = self.object_at(position)
+            sample = with_others(self.data, index) if self.others else self.data[index]
         except InputError as error:  # raised here, a worker would wrap it in a page of its own
             return error
         return self.augment(sample, [self.seed, position, AUGMENTATION_STREAM])
 
 
+def with_others(data: DataSet, index: int) -> Sample:
+    """Object number `index` with `others`: without what it covers itself, and without ignored pixels.
+
+    Raises:
+        InputError: a photo or an annotation cannot be read.
+    """
+    sample = data[index]
+    others = data.others(index) & ~sample.target
+    if sample.ignore is not None:
+        others &= ~sample.ignore
+    return replace(sample, others=others)
+
+
 def training_batches(
-    data: DataSet, *, seed: int, size: int, batch_size: int, steps: range, workers: int
+    data: DataSet, *, seed: int, size: int, batch_size: int, steps: range, workers: int, others: bool = False
 ) -> Iterator[Batch]:
     """The batches of the given steps, in order; the number of workers does not change a pixel.
 
     Args:
         steps: first step and end; a resumed run starts where it stopped.
         workers: reading processes; 0 reads in this one.
+        others: fill `Batch.others`, for users who click on other objects; no other field depends on it.
 
     Raises:
         InputError: a photo or an annotation cannot be read.
@@ -68,7 +86,7 @@ def training_batches(
     cv2.setNumThreads(1)
     positions = range(steps.start * batch_size, steps.stop * batch_size)
     loader = DataLoader(
-        Positions(data, seed, size),
+        Positions(data, seed, size, others),
         batch_size=batch_size,
         sampler=positions,
         num_workers=workers,
@@ -98,15 +116,17 @@ def validation_batches(data: DataSet, objects: Sequence[int], *, size: int, batc
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size to a batch on the CPU."""
+    """Samples of one size to a batch on the CPU; with `others` if every sample has them."""
     image = torch.from_numpy(np.stack([sample.image for sample in samples]))
     ignore = [np.zeros_like(sample.target) if sample.ignore is None else sample.ignore for sample in samples]
+    others = [sample.others for sample in samples if sample.others is not None]
     return Batch(
         tuple(sample.id for sample in samples),
         # A view: (B, 3, H, W) in channels-last memory, which is how the networks hold it.
         image.permute(0, 3, 1, 2).float().div_(255),
         torch.from_numpy(np.stack([sample.target for sample in samples])).unsqueeze(1).float(),
         torch.from_numpy(~np.stack(ignore)).unsqueeze(1).float(),
+        torch.from_numpy(np.stack(others)).unsqueeze(1) if len(others) == len(samples) else None,
     )
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from mfpgan.data.photos import MAX_PIXELS, LastPhoto
 from mfpgan.data.problem import Problem, stop_at_first
-from mfpgan.data.segmentation import draw, segmentation_problem
-from mfpgan.types import InputError, Sample
+from mfpgan.data.segmentation import draw, draw_together, segmentation_problem
+from mfpgan.types import BoolMask, InputError, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,9 @@ class LvisDataSet:
         self._folders = photo_folders(path, images)
         self._photo = LastPhoto()
         self._digest: str | None = None
-        by_image: dict[int, list[int]] = {}
+        self._by_image: dict[int, list[int]] = {}
         for number, item in enumerate(index.objects):
-            by_image.setdefault(item.image, []).append(number)
-        self._objects_of_image = list(by_image.values())
+            self._by_image.setdefault(item.image, []).append(number)
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -98,10 +97,17 @@ class LvisDataSet:
             raise InputError(f"{self.path} (annotation {item.id}): the polygon covers no pixel; remove or mend it.")
         return Sample(f"{image.id}/{item.id}", photo, target)
 
+    def others(self, index: int) -> BoolMask:
+        """(H, W) bool: the image's other objects, drawn together; crowds and what cannot be drawn are not among them."""
+        image = self.objects[index].image
+        height, width = self.images[image].height, self.images[image].width
+        beside = [self.objects[other].segmentation for other in self._by_image[image] if other != index]
+        return draw_together(beside, height, width)
+
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:
         """For each image that has any, the indices of its objects."""
-        return self._objects_of_image
+        return list(self._by_image.values())
 
     def digest(self) -> str:
         """First 16 hex digits of the file's SHA-256."""

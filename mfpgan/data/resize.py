@@ -46,8 +46,11 @@ def _interpolation(array: NDArray[np.generic], height: int, width: int) -> int:
 def resize_sample(sample: Sample, height: int, width: int) -> Sample:
     """A sample stretched to another size, its aspect given up: how protocol `single` and validation see a photo.
 
-    The object never vanishes, and the ignore band never covers it.
+    The object never vanishes, the ignore band never covers it, and the other objects cover neither.
     """
     target = resize_mask(sample.target, height, width, keep=True)
     ignore = None if sample.ignore is None else resize_mask(sample.ignore, height, width) & ~target
-    return Sample(sample.id, resize_image(sample.image, height, width), target, ignore)
+    others = None if sample.others is None else resize_mask(sample.others, height, width) & ~target
+    if others is not None and ignore is not None:
+        others &= ~ignore
+    return Sample(sample.id, resize_image(sample.image, height, width), target, ignore, others)

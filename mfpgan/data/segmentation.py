@@ -7,6 +7,7 @@ without a word. So nothing reaches it unchecked.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -39,13 +40,28 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
 
 def draw(segmentation: Any, height: int, width: int) -> BoolMask:
     """(height, width) bool of a segmentation in which `segmentation_problem` found nothing; parts are united."""
-    if isinstance(segmentation, list):
-        parts = coco_mask.frPyObjects([[float(value) for value in part] for part in segmentation], height, width)
-        united = coco_mask.merge(parts)
+    return draw_together([segmentation], height, width)
+
+
+def draw_together(segmentations: Sequence[Any], height: int, width: int) -> BoolMask:
+    """(height, width) bool, True where any of the segmentations is; all False if there is none.
+
+    The polygons of all of them are united as run lengths and become pixels once, which is several times as fast as one
+    mask each.
+    """
+    polygons = [part for item in segmentations if isinstance(item, list) for part in item]
+    united = np.zeros((height, width), np.bool_)
+    if polygons:
+        parts = coco_mask.frPyObjects([[float(value) for value in part] for part in polygons], height, width)
         # Not coco_mask.decode: under NumPy 2 it warns of its own end at every call.
-        counts = _decode(united["counts"], height * width)
-    else:
-        counts = _checked_counts(segmentation, height, width)
+        united = _mask_of(_decode(coco_mask.merge(parts)["counts"], height * width), height, width)
+    for item in segmentations:
+        if not isinstance(item, list):
+            united |= _mask_of(_checked_counts(item, height, width), height, width)
+    return united
+
+
+def _mask_of(counts: NDArray[np.int64] | str, height: int, width: int) -> BoolMask:
     if isinstance(counts, str):
         raise ValueError(counts)
     column_major = np.repeat(np.arange(len(counts)) % 2 == 1, counts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mfpgan.types import DataSet, InputError, Sample
+from mfpgan.types import BoolMask, DataSet, InputError, Sample
 
 HELD_OUT_SHARE = 20
 """One image in so many is held out where no validation data exists."""
@@ -38,6 +38,9 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self._data[self._objects[index]]
+
+    def others(self, index: int) -> BoolMask:
+        return self._data.others(self._objects[index])
 
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:

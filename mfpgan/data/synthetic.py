@@ -37,6 +37,7 @@ class SyntheticDataSet:
         self._seed, self._size_px = SEEDS[split], size_px
         self._objects_of_image: list[list[int]] = []
         self._places: list[tuple[int, int]] = []
+        self._last: tuple[int, tuple[Image, NDArray[np.int64]]] | None = None
         for image in range(images):
             count = int(np.random.default_rng([self._seed, image]).integers(2, _MOST_OBJECTS + 1))
             self._objects_of_image.append(list(range(len(self._places), len(self._places) + count)))
@@ -48,8 +49,15 @@ class SyntheticDataSet:
     def __getitem__(self, index: int) -> Sample:
         """Object number `index`, with id "IMAGE/K"."""
         image, number = self._places[index]
-        photo, labels = self._draw(image)
-        return Sample(f"{image:04d}/{number + 1}", photo, labels == number + 1)
+        photo, labels = self._drawing(image)
+        return Sample(f"{image:04d}/{number + 1}", photo.copy(), labels == number + 1)
+
+    def others(self, index: int) -> BoolMask:
+        """(H, W) bool: what remains visible of the image's other shapes."""
+        image, number = self._places[index]
+        _, labels = self._drawing(image)
+        together: BoolMask = (labels != 0) & (labels != number + 1)
+        return together
 
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:
@@ -59,6 +67,12 @@ class SyntheticDataSet:
     def digest(self) -> str:
         """16 hex digits that say which drawings these are."""
         return f"{1:04x}{self._seed:04x}{len(self._objects_of_image):04x}{self._size_px:04x}"
+
+    def _drawing(self, image: int) -> tuple[Image, NDArray[np.int64]]:
+        """As `_draw`; the last one is remembered."""
+        if self._last is None or self._last[0] != image:
+            self._last = image, self._draw(image)
+        return self._last[1]
 
     def _draw(self, image: int) -> tuple[Image, NDArray[np.int64]]:
         """The picture, and (H, W) int64 with 0 for the ground and K for object K."""

@@ -55,7 +55,7 @@ class Augmentation:
                 A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.05, 0.05), p=0.7),
                 A.ToGray(p=0.05),
             ],
-            additional_targets={"valid": "mask"},
+            additional_targets={"valid": "mask", "others": "mask"},
         )  # fmt: skip
 
     def __call__(self, sample: Sample, seed: list[int]) -> Sample:
@@ -70,11 +70,15 @@ class Augmentation:
         self._compose.set_random_seed(int(rng.integers(2**31)))
         valid = np.ones_like(seen.target) if seen.ignore is None else ~seen.ignore
         # Masks as 0 and 255, turned with linear interpolation and cut at one half: as exact as the area resampling.
-        moved = self._compose(image=seen.image, mask=_as_bytes(seen.target), valid=_as_bytes(valid))
+        layers = {"mask": seen.target, "valid": valid}
+        if seen.others is not None:
+            layers["others"] = seen.others
+        moved = self._compose(image=seen.image, **{name: _as_bytes(layer) for name, layer in layers.items()})
         target, ignore = moved["mask"] >= 128, moved["valid"] < 128
         if not target.any():  # rotation pushed a sliver at the edge outside
             return seen
-        return Sample(sample.id, moved["image"], target, ignore & ~target)
+        others = None if seen.others is None else (moved["others"] >= 128) & ~target & ~ignore
+        return Sample(sample.id, moved["image"], target, ignore & ~target, others)
 
 
 def _as_bytes(mask: BoolMask) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -103,4 +107,5 @@ def draw_window(target: BoolMask, size: int, rng: np.random.Generator) -> Window
 def _cut(sample: Sample, window: Window) -> Sample:
     inside = np.s_[window.top : window.bottom, window.left : window.right]
     ignore = None if sample.ignore is None else sample.ignore[inside]
-    return Sample(sample.id, sample.image[inside], sample.target[inside], ignore)
+    others = None if sample.others is None else sample.others[inside]
+    return Sample(sample.id, sample.image[inside], sample.target[inside], ignore, others)
