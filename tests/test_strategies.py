@@ -1,14 +1,45 @@
-"""Every simulated user keeps the contract of ClickStrategy; the robot equals an independent one."""
+"""Every simulated user keeps the contract of ClickStrategy; the geometric ones equal independent twins."""
 
-from typing import get_args
+from dataclasses import fields
+from math import sqrt
 
 import numpy as np
 import pytest
-from test_error_regions import brute_deepest, random_clicks, random_mask
+from test_error_regions import brute_deepest, brute_depths, brute_region, random_clicks, random_mask
 
-from mfpgan import config
-from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.types import Click
+from mfpgan.clicks.adaptive import Adaptive
+from mfpgan.clicks.center import Center
+from mfpgan.clicks.mixed import Mixed
+from mfpgan.clicks.multi import Multi
+from mfpgan.clicks.random import Random
+from mfpgan.clicks.strategies import STRATEGIES, make_strategy
+from mfpgan.types import Click, InputError
+
+PARAMETERS = {
+    "random": {"rounds"},
+    "multi": {"points", "ratio", "eroded", "border", "rounds"},
+    "adaptive": {"spread", "rounds"},
+    "mixed": {"points", "ratio", "spread", "rounds"},
+    "center": {"rounds"},
+    "human": {"jitter", "wrong", "rounds"},
+}
+LIMITS = {
+    "points": (1, 100),
+    "ratio": (0.001, 1),
+    "eroded": (0, 1),
+    "border": (0, 1),
+    "spread": (0, 1),
+    "jitter": (0, 1),
+    "wrong": (0, 1),
+    "rounds": (0, 20),
+}
+POINTS_AT_BACKGROUND = {"random", "multi", "mixed"}
+"""Their first turn also points at background that nobody claimed."""
+
+
+def careful(name):
+    """The strategy with its defaults; `human` with a steady hand, because its misses break the contract on purpose."""
+    return STRATEGIES[name](**({"jitter": 0, "wrong": 0} if name == "human" else {}))
 
 
 def random_case(seed):
@@ -21,35 +52,48 @@ def random_case(seed):
     return target, prediction, clicks, ignore
 
 
-def brute_center(target, prediction, clicks, ignore):
+def brute_errors(target, prediction, ignore):
+    """Missed and surplus pixels, one by one."""
     missed, extra = np.zeros_like(target), np.zeros_like(target)
     for y, x in np.ndindex(target.shape):
         if ignore is None or not ignore[y, x]:
             answer = prediction is not None and prediction[y, x]
             missed[y, x] = target[y, x] and not answer
             extra[y, x] = answer and not target[y, x]
-    missed_best, extra_best = brute_deepest(missed, clicks), brute_deepest(extra, clicks)
-    if missed_best[0] == extra_best[0] == 0:
-        return ()
-    positive = missed_best[0] > extra_best[0]
-    return (Click(*(missed_best if positive else extra_best)[1:], positive),)
+    return missed, extra
 
 
-def test_the_table_and_the_config_name_the_same_users():
-    assert tuple(STRATEGIES) == get_args(config.ClicksName)
+def brute_choice(target, prediction, clicks, ignore):
+    """(error mask to click in, sign), or None if no wrong pixel is left."""
+    missed, extra = brute_errors(target, prediction, ignore)
+    missed_best, extra_best = brute_deepest(missed, clicks)[0], brute_deepest(extra, clicks)[0]
+    if missed_best == extra_best == 0:
+        return None
+    return (missed, True) if missed_best > extra_best else (extra, False)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-@pytest.mark.parametrize("seed", range(60))
-def test_contract(name, seed):
-    target, prediction, clicks, ignore = random_case(seed)
-    before = target.copy(), None if prediction is None else prediction.copy(), list(clicks)
-    turn = STRATEGIES[name]()(target, prediction, clicks, np.random.default_rng(seed), ignore)
-    assert turn == STRATEGIES[name]()(target, prediction, clicks, np.random.default_rng(seed), ignore)
-    answer = np.zeros_like(target) if prediction is None else prediction
-    wrong = (target != answer) & (True if ignore is None else ~ignore)
-    for y, x in {(click.y, click.x) for click in clicks}:
-        wrong[y, x] = False
+def brute_center(target, prediction, clicks, ignore):
+    choice = brute_choice(target, prediction, clicks, ignore)
+    return () if choice is None else (Click(*brute_deepest(choice[0], clicks)[1:], choice[1]),)
+
+
+def edge_cases():
+    one, border = np.zeros((9, 7), bool), np.zeros((9, 7), bool)
+    one[4, 3] = border[0:5, 0:3] = True
+    corner = np.zeros((9, 7), bool)
+    corner[8, 6] = True
+    return {"one pixel": one, "corner pixel": corner, "border": border, "whole": np.ones((9, 7), bool)}
+
+
+# The contract, for every user in the table
+
+
+def check_turn(name, target, prediction, clicks, ignore, turn):
+    """Assert what holds for every turn of every user (with a steady hand)."""
+    wrong = np.logical_or(*brute_errors(target, prediction, ignore))
+    for click in clicks:
+        wrong[click.y, click.x] = False
+    first_of_many = not clicks and name in POINTS_AT_BACKGROUND
     assert isinstance(turn, tuple)
     for click in turn:
         assert isinstance(click, Click)
@@ -57,40 +101,115 @@ def test_contract(name, seed):
         assert 0 <= click.x < target.shape[1]
         assert target[click.y, click.x] == click.positive
         assert ignore is None or not ignore[click.y, click.x]
-        if clicks:  # a first turn may also point at background that nobody got wrong
-            assert wrong[click.y, click.x]
-    if clicks:
+        assert first_of_many or wrong[click.y, click.x]
+    if not first_of_many:
         assert len(turn) == int(wrong.any())
-    np.testing.assert_array_equal(target, before[0])
-    assert clicks == before[2]
-    if prediction is not None:
-        np.testing.assert_array_equal(prediction, before[1])
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("seed", range(60))
+def test_contract(name, seed):
+    target, prediction, clicks, ignore = random_case(seed)
+    others = np.random.default_rng(seed).random(target.shape) < 0.3
+    others &= ~target
+    arrays = [array for array in (target, prediction, ignore, others) if array is not None]
+    before, clicks_before = [array.copy() for array in arrays], list(clicks)
+    turn = careful(name)(target, prediction, clicks, np.random.default_rng(seed), ignore, others)
+    check_turn(name, target, prediction, clicks, ignore, turn)
+    assert turn == careful(name)(target, prediction, clicks, np.random.default_rng(seed), ignore, others)
+    assert clicks == clicks_before
+    for array, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("target", edge_cases().values(), ids=edge_cases())
+def test_contract_at_the_edges(name, target):
+    user, rng = careful(name), np.random.default_rng(0)
+    for _ in range(20):
+        turn = user(target, None, (), rng)
+        assert any(click.positive for click in turn)
+        check_turn(name, target, None, (), None, turn)
+        check_turn(name, target, ~target, turn, None, user(target, ~target, turn, rng))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_right_mask_needs_no_click(name):
+    target = np.eye(5, dtype=bool)
+    ignore = np.zeros_like(target)
+    ignore[0, 1:] = True
+    for clicks in [[Click(0, 0, True)]] if name in POINTS_AT_BACKGROUND else [[], [Click(0, 0, True)]]:
+        assert STRATEGIES[name]()(target, target | ignore, clicks, np.random.default_rng(0), ignore) == ()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_wrong_pixels_that_are_all_clicked_need_no_click(name):
+    target = np.zeros((4, 4), bool)
+    target[1, 1] = target[2, 3] = True
+    clicks = [Click(1, 1, True), Click(2, 3, True)]
+    assert STRATEGIES[name]()(target, None, clicks, np.random.default_rng(0)) == ()
+
+
+def test_every_user_has_the_parameters_written_here():
+    assert {name: {field.name for field in fields(user)} for name, user in STRATEGIES.items()} == PARAMETERS
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in PARAMETERS.items() for key in sorted(keys)])
+def test_parameters_have_ranges(name, key):
+    low, high = LIMITS[key]
+    for value in (low, high):
+        assert getattr(make_strategy(name, {key: value}), key) == value
+    for value in (low - 0.01 if isinstance(low, float) else low - 1, high + 1, "many"):
+        with pytest.raises(InputError) as caught:
+            make_strategy(name, {key: value})
+        message = str(caught.value)
+        assert message.startswith(f"clicks.{key}={value!r}: ")
+        assert message.endswith(f"(--clicks {name}).")
+        assert "\n" not in message
+        assert ". " not in message
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_parameter_that_does_not_exist_is_named_with_those_that_do(name):
+    with pytest.raises(InputError, match=rf"^robot\.sprad: no such parameter, {name} has .*robot\.rounds.*\.$"):
+        make_strategy(name, {"sprad": 0.5}, origin="robot")
+
+
+def test_a_user_who_does_not_exist():
+    with pytest.raises(InputError, match=r"^--clicks nobody: no such strategy, expected one of random, multi, "):
+        make_strategy("nobody")
+
+
+# center
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_center_equals_an_independent_robot(seed):
     target, prediction, clicks, ignore = random_case(seed + 1000)
-    turn = STRATEGIES["center"]()(target, prediction, clicks, np.random.default_rng(0), ignore)
+    turn = Center()(target, prediction, clicks, np.random.default_rng(0), ignore)
     assert turn == brute_center(target, prediction, clicks, ignore)
 
 
 def test_center_prefers_negative_at_equal_depth():
     target, prediction = np.zeros((9, 20), bool), np.zeros((9, 20), bool)
     target[2:7, 2:7] = prediction[2:7, 12:17] = True
-    assert STRATEGIES["center"]()(target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
+    assert Center()(target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
     target[2:7, 2:8] = True  # one column more, not deeper
-    assert STRATEGIES["center"]()(target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
+    assert Center()(target, prediction, (), np.random.default_rng(0)) == (Click(4, 14, False),)
     target[2:9, 2:9] = True
-    assert STRATEGIES["center"]()(target, prediction, (), np.random.default_rng(0)) == (Click(5, 5, True),)
+    assert Center()(target, prediction, (), np.random.default_rng(0)) == (Click(5, 5, True),)
 
 
 def test_center_compares_depths_without_the_clicked_pixels():
     target, prediction = np.zeros((9, 20), bool), np.zeros((9, 20), bool)
     target[1:8, 1:8] = prediction[2:7, 12:17] = True
-    center, rng = STRATEGIES["center"](), np.random.default_rng(0)
+    center, rng = Center(), np.random.default_rng(0)
     assert center(target, prediction, (), rng) == (Click(4, 4, True),)
     # Depth 16 is gone, and 9 against 9 is not strictly deeper.
     assert center(target, prediction, [Click(4, 4, True)], rng) == (Click(4, 14, False),)
+
+
+# random
 
 
 def test_random_first_turn_is_uniform_on_object_and_background():
@@ -100,7 +219,7 @@ def test_random_first_turn_is_uniform_on_object_and_background():
     ignore[3] = True
     rng, hits = np.random.default_rng(0), np.zeros(target.shape, int)
     for _ in range(2800):
-        positive, negative = STRATEGIES["random"]()(target, None, (), rng, ignore)
+        positive, negative = Random()(target, None, (), rng, ignore)
         assert (positive.positive, negative.positive) == (True, False)
         hits[positive[:2]] += 1
         hits[negative[:2]] += 1
@@ -110,14 +229,68 @@ def test_random_first_turn_is_uniform_on_object_and_background():
 
 
 def test_random_without_background_clicks_once():
-    full = np.ones((3, 3), bool)
-    (click,) = STRATEGIES["random"]()(full, None, (), np.random.default_rng(0))
+    (click,) = Random()(np.ones((3, 3), bool), None, (), np.random.default_rng(0))
     assert click.positive
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_a_right_mask_needs_no_click(name):
-    target = np.eye(5, dtype=bool)
-    ignore = np.zeros_like(target)
-    ignore[0, 1:] = True
-    assert STRATEGIES[name]()(target, target | ignore, [Click(0, 0, True)], np.random.default_rng(0), ignore) == ()
+# adaptive
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_adaptive_without_spread_is_center(seed):
+    target, prediction, clicks, ignore = random_case(seed + 2000)
+    case = target, prediction, clicks
+    turn = Adaptive(spread=0)(*case, np.random.default_rng(0), ignore)
+    assert turn == Center()(*case, np.random.default_rng(0), ignore)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_adaptive_clicks_deep_pixels_of_the_deepest_region(seed):
+    target, prediction, clicks, ignore = random_case(seed + 3000)
+    choice = brute_choice(target, prediction, clicks, ignore)
+    if choice is None:
+        assert Adaptive()(target, prediction, clicks, np.random.default_rng(0), ignore) == ()
+        return
+    squared, region = brute_depths(choice[0], clicks), brute_region(choice[0], clicks)
+    rng = np.random.default_rng(seed)
+    for _ in range(10):
+        ((y, x, positive),) = Adaptive(spread=0.5)(target, prediction, clicks, rng, ignore)
+        assert positive == choice[1]
+        assert region[y, x]
+        assert 4 * squared[y, x] > squared.max()  # deeper than half of the greatest depth
+        ((y, x, _),) = Adaptive(spread=1)(target, prediction, clicks, rng, ignore)
+        assert region[y, x]
+
+
+@pytest.mark.parametrize(("spread", "reached"), [(0, 1), (0.5, 9), (0.7, 25), (1, 49)])
+def test_adaptive_reaches_all_that_its_spread_allows_and_nothing_else(spread, reached):
+    """Depths of a square of 7 are 4, 3, 2 and 1 from the middle to its edge; a second, smaller region is never hit."""
+    target = np.zeros((20, 20), bool)
+    target[3:10, 3:10] = target[13:19, 13:19] = True
+    rng = np.random.default_rng(0)
+    hits = np.zeros(target.shape, int)
+    for _ in range(600):
+        ((y, x, _),) = Adaptive(spread=spread)(target, None, (), rng)
+        hits[y, x] += 1
+    margin = (7 - round(sqrt(reached))) // 2
+    expected = np.zeros_like(target)
+    expected[3 + margin : 10 - margin, 3 + margin : 10 - margin] = True
+    np.testing.assert_array_equal(hits > 0, expected)
+
+
+# mixed
+
+
+def test_mixed_is_multi_and_then_adaptive_with_their_defaults():
+    defaults = {name: {field.name: field.default for field in fields(STRATEGIES[name])} for name in STRATEGIES}
+    for key in ("points", "ratio"):
+        assert defaults["mixed"][key] == defaults["multi"][key]
+    for key in ("spread", "rounds"):
+        assert defaults["mixed"][key] == defaults["adaptive"][key]
+    for seed in range(20):
+        target, prediction, _, ignore = random_case(seed)
+        rng, twin = np.random.default_rng(seed), np.random.default_rng(seed)
+        mixed = Mixed(points=4, ratio=0.3, spread=0.9)
+        assert mixed(target, None, (), rng, ignore) == Multi(points=4, ratio=0.3)(target, None, (), twin, ignore)
+        case = target, prediction, [Click(0, 0, True)]
+        assert mixed(*case, rng, ignore) == Adaptive(spread=0.9)(*case, twin, ignore)
