@@ -160,7 +160,7 @@ def _enlarged(first: int, last: int, limit: int) -> tuple[int, int]:
 
 
 def _overlap(a: View, b: View) -> float:
-    """IoU of the rows times IoU of the columns, as in RITM: at most the IoU of the areas, equal if one holds the other."""
+    """IoU of the rows times IoU of the columns (RITM): at most the IoU of the areas, equal if one holds the other."""
     rows = max(min(a.bottom, b.bottom) - max(a.top, b.top), 0) / (max(a.bottom, b.bottom) - min(a.top, b.top))
     columns = max(min(a.right, b.right) - max(a.left, b.left), 0) / (max(a.right, b.right) - min(a.left, b.left))
     return rows * columns

@@ -77,6 +77,11 @@ def test_overlap_is_the_product_of_both_sides():
     assert next_view(found, [OFF, OFF], View(261, 261, 542, 542)) == (310, 310, 591, 591)
 
 
+def test_views_that_do_not_meet_do_not_overlap():
+    found = probability(2000, 2000, (1900, 1900, 1901, 1901))
+    assert next_view(found, [OFF, OFF], View(0, 0, 201, 201)) == (1800, 1800, 2000, 2000)
+
+
 def test_a_positive_click_outside_the_last_view_makes_a_new_one():
     found = probability(900, 900, (350, 350, 550, 550))
     last = View(300, 300, 600, 600)
