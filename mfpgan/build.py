@@ -149,11 +149,14 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
     """All parts of a run, wired."""
     device = pick_device(config.device)
     workers = default_workers() if config.workers is None else config.workers
+    strategy = config.strategy()
+    others = getattr(strategy, "uses_others", False)  # looked up only for users who click on them
 
     def batches(steps: range) -> Iterable[Batch]:
         return training_batches(
-            data.train, seed=config.seed, size=config.size, batch_size=config.batch_size, steps=steps, workers=workers
-        )
+            data.train, seed=config.seed, size=config.size, batch_size=config.batch_size,
+            steps=steps, workers=workers, others=others,
+        )  # fmt: skip
 
     def validation() -> Iterable[Batch]:
         if data.validation is None:
@@ -166,7 +169,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
         generator=place(generator, device),
         adversary=adversary_of(config, device),
         loss=SEGMENTATION[config.loss],
-        strategy=config.strategy(),
+        strategy=strategy,
         batches=batches,
         validation=validation,
         data_digest=data.train.digest(),

@@ -82,7 +82,10 @@ class TrainingJob:
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         data = build.training_data(config)
-        state, generator = load_checkpoint(folder / tracking.CHECKPOINT), MFPResNetUNet(config.width, build.click_encoding(config))
+        state, generator = (
+            load_checkpoint(folder / tracking.CHECKPOINT),
+            MFPResNetUNet(config.width, build.click_encoding(config)),
+        )
         job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state)
         if state["step"] >= job.plan.steps:
             raise InputError(
@@ -201,8 +204,7 @@ class EvaluationJob:
                 limit=self.config.limit, progress=lambda done, total: progress("single", done, total),
             )  # fmt: skip
         if self.config.protocol in ("interactive", "both"):
-            zoom: dict[str, Any] = {"zoom": True} if self.config.zoom else {}
-            session = ClickSession(generator, device, precision, **zoom)
+            session = ClickSession(generator, device, precision, self.config.zoom)
             interactive = evaluate_interactive(
                 session, self.data, robot=self.config.strategy(), repeats=self.config.repeats,
                 max_clicks=self.config.max_clicks, seed=self.config.seed,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mfpgan.clicks.guidance import encode
 from mfpgan.types import BoolMask, Click, ClickEncoding, Image, Probability
+from mfpgan.zoom import View, clicks_in, crop, next_view, paste
 
 THRESHOLD = 0.5
 """A pixel belongs to the mask if its probability is above this."""
@@ -84,6 +85,8 @@ class _Answer(NamedTuple):
     click: Click
     prob: Tensor
     """(1, 1, H, W) float32 on the session's device."""
+    view: View | None
+    """What the network looked at; None: the whole photo."""
 
 
 class ClickSession:
@@ -93,9 +96,17 @@ class ClickSession:
         generator: as in `predict`; moved to `device`.
         device: where the network runs, by default where the generator is; pictures and masks of the interface are NumPy arrays.
         precision: "fp32", or "bf16" for autocast.
+        zoom: from the second click on, look closely at the part of the photo round the last mask (RITM's zoom-in, see
+            `mfpgan.zoom`).
     """
 
-    def __init__(self, generator: nn.Module, device: torch.device | str | None = None, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        device: torch.device | str | None = None,
+        precision: str = "fp32",
+        zoom: bool = False,
+    ) -> None:
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
         if device is None:
@@ -104,6 +115,7 @@ class ClickSession:
         self.device = torch.device(device)
         self.generator = generator.to(self.device)
         self.precision = precision
+        self.zoom = zoom
         self.forward_seconds = 0.0
         """Time spent in the network so far, the way of the mask back to the CPU included."""
         self._image: Tensor | None = None
@@ -185,14 +197,22 @@ class ClickSession:
         return self._image
 
     def _answer(self, click: Click) -> _Answer:
-        image = self._known_image()
+        image, clicks = self._known_image(), [*self.clicks, click]
         start = perf_counter()
-        previous = self._answers[-1].prob if self._answers else None
-        prob = predict(self.generator, image, [[*self.clicks, click]], self.precision, previous)
+        previous, view = None, None
+        if self._answers:
+            _, previous, last = self._answers[-1]
+            view = next_view(self._numpy(previous), clicks, last) if self.zoom else None
+        if view is None or previous is None:
+            prob = predict(self.generator, image, [clicks], self.precision, previous)
+        else:
+            near, before = crop(image, view), crop(previous, view)
+            near_prob = predict(self.generator, near, [clicks_in(clicks, view)], self.precision, before)
+            prob = paste(near_prob, view, *image.shape[-2:])
         if prob.is_cuda:
             torch.cuda.synchronize(prob.device)
         self.forward_seconds += perf_counter() - start
-        return _Answer(click, prob)
+        return _Answer(click, prob, view)
 
     @staticmethod
     def _numpy(prob: Tensor) -> Probability:

@@ -136,7 +136,10 @@ class ClickEncoding:
 
 
 class ClickStrategy(Protocol):
-    """A user: looks at the truth and at the present mask, and clicks. Training and benchmark share this one type."""
+    """A user: looks at the truth and at the present mask, and clicks. Training and benchmark share this one type.
+
+    A user who wants `others` in training says so with a class attribute `uses_others = True`: looking them up costs time.
+    """
 
     @property
     def rounds(self) -> int:

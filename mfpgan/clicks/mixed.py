@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -21,6 +21,7 @@ class Mixed:
     Only the parameters worth turning stand here too; the rest have the defaults of those two.
     """
 
+    uses_others: ClassVar[bool] = True
     points: Annotated[int, Field(ge=1, le=100)] = 24
     """As in `multi`."""
     ratio: Annotated[float, Field(gt=0, le=1)] = 0.8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, sqrt
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -36,6 +36,7 @@ class Multi:
     may be (). No point lies in the ignore band. Every later turn is one of `random`.
     """
 
+    uses_others: ClassVar[bool] = True
     points: Annotated[int, Field(ge=1, le=100)] = 24
     """Most points of a sign. 24 as in RITM."""
     ratio: Annotated[float, Field(gt=0, le=1)] = 0.8

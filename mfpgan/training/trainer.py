@@ -18,7 +18,8 @@ from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
-from mfpgan.training.simulate import play
+from mfpgan.training.pictures import clicks_sheet
+from mfpgan.training.simulate import Play, play
 from mfpgan.training.validation import validate
 from mfpgan.types import Batch, ClickStrategy, InputError
 
@@ -93,6 +94,8 @@ class Trainer:
     stop_requested: bool = False
     """Set from outside (a signal): the loop ends after the present step, with a checkpoint."""
     optimizer: torch.optim.Optimizer = field(init=False)
+    _last_play: tuple[Batch, Play] | None = field(init=False, default=None)
+    """The users of the last batch, to be drawn."""
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.AdamW(  # without decay it is Adam, to the bit
@@ -146,6 +149,7 @@ class Trainer:
             users, batch.image, self.strategy, self.generator, self.precision,
             seed=self.config.seed, position=self.step * self.config.batch_size,
         )  # fmt: skip
+        self._last_play = users, played
         height, width = batch.image.shape[-2:]
         guidance = encode(
             encoding_of(self.generator), played.clicks, played.previous,
@@ -190,6 +194,9 @@ class Trainer:
         )  # fmt: skip
         for number, picture in enumerate(found.pictures):
             self.run.image(f"val_triplet_{number}", picture, self.step)
+        if self._last_play:
+            title = f"simulated clicks ({self.config.clicks}), step {self.step}"
+            self.run.image("train_clicks", clicks_sheet(*self._last_play, title), self.step)
         return found.metrics
 
     def save(self) -> None:

@@ -14,6 +14,7 @@ from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.figures import draw_triplet
 from mfpgan.metrics import METRICS, confusion
 from mfpgan.session import THRESHOLD, predict
+from mfpgan.training.pictures import photo_of
 from mfpgan.training.simulate import first_turns
 from mfpgan.types import Batch, Click, Image
 
@@ -56,8 +57,7 @@ def validate(
             for name in ("iou", "dice"):
                 scores.setdefault(f"val/{name}", []).append(METRICS[name](counts))
             if len(pictures) < TRIPLETS:
-                photo = (batch.image[item].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-                pictures.append(draw_triplet(photo, clicks[item], target, masks[item], ignore))
+                pictures.append(draw_triplet(photo_of(batch, item), clicks[item], target, masks[item], ignore))
         for number, ious in enumerate(_play(generator, batch, image, precision, max_clicks), start=1):
             scores.setdefault(f"val/iou_{number}", []).extend(ious)
         position += len(batch.ids)
