@@ -77,7 +77,8 @@ class Augmentation:
         target, ignore = moved["mask"] >= 128, moved["valid"] < 128
         if not target.any():  # rotation pushed a sliver at the edge outside
             return seen
-        others = None if seen.others is None else (moved["others"] >= 128) & ~target & ~ignore
+        # Only the object can tie with the others at one half: they lie within `valid`, so a pixel of theirs is valid too.
+        others = None if seen.others is None else (moved["others"] >= 128) & ~target
         return Sample(sample.id, moved["image"], target, ignore & ~target, others)
 
 
