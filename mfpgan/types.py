@@ -98,6 +98,11 @@ class Batch:
                     f"batch {name} must be ({count}, {channels}, {height}, {width}) float, "
                     f"got {tuple(tensor.shape)} {tensor.dtype}"
                 )
+        others = self.others
+        if others is not None and (tuple(others.shape) != (count, 1, height, width) or others.is_floating_point()):
+            raise ValueError(
+                f"batch others must be ({count}, 1, {height}, {width}) bool, got {tuple(others.shape)} {others.dtype}"
+            )
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; the loader's pinning thread looks for this method."""

@@ -38,8 +38,8 @@ def encode(
     maps = click_maps(clicks, height, width, encoding.shape, encoding.radius).to(device, non_blocking=True)
     if encoding.memory == "none":
         return maps
-    if previous is None:
-        previous = maps.new_zeros(len(clicks), 1, height, width)
+    if previous is None:  # zeros stay zeros when they are modulated
+        return torch.cat([maps, maps.new_zeros(len(clicks), encoding.channels - 2, height, width)], 1)
     if encoding.memory == "previous":
         return torch.cat([maps, previous], 1)
     return torch.cat([maps, previous, modulate(previous, clicks)], 1)

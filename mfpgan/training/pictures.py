@@ -38,7 +38,7 @@ def clicks_sheet(batch: Batch, played: Play, title: str) -> Image:
         if played.previous is not None and rounds:
             seen = (played.previous[item, 0] > THRESHOLD).cpu().numpy()
             words = (
-                f"{len(played.clicks[item])} clicks, {rounds} answers, IoU {iou(confusion(seen, target, ignore)):.2f}"
+                f"{len(played.clicks[item])} clicks, {rounds} answer{'s' * (rounds > 1)}, IoU {iou(confusion(seen, target, ignore)):.2f}"
             )
         tiles.append(
             Tile(

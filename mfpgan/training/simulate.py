@@ -93,7 +93,7 @@ def play(
         going = [item for item, wanted in enumerate(rounds) if wanted > number]
         rows = torch.tensor(going, device=image.device)
         clicks = [[click for turn in turns[item] for click in turn] for item in going]
-        prob = forward(generator, image[rows], clicks, precision, previous[rows])
+        prob = forward(generator, image[rows], clicks, precision, previous[rows] if number else None)
         previous[rows] = prob
         if twice and number == 0:
             continue
