@@ -24,6 +24,21 @@ def test_human_with_a_steady_hand_clicks_in_proportion_to_depth():
     assert (abs(hits - expected) <= 4.5 * np.sqrt(expected)).all()  # and so never where nothing is expected
 
 
+def test_human_draws_the_first_pixel_of_the_region_at_chance_zero():
+    """The corner of the bounding box has no depth, and a sum of depths that is still 0 must not choose it."""
+
+    class Zero:
+        def random(self):
+            return 0.0
+
+        def standard_normal(self, count):
+            return np.zeros(count)
+
+    target = np.zeros((5, 5), bool)
+    target[1, 2] = target[2, 1:4] = target[3, 2] = True
+    assert Human()(target, None, (), Zero()) == (Click(1, 2, True),)
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_human_with_a_steady_hand_clicks_in_the_region_of_the_deepest_error(seed):
     target, prediction, clicks, ignore = random_case(seed + 4000)
