@@ -1,13 +1,15 @@
-"""Two evaluated runs as the README's table: each number with its interval, and the paired difference.
+"""Two evaluated runs as a table: each number with its interval, and the paired difference.
 
-python experiments/compare.py RUN_A RUN_B --data bsds500                     prints Markdown
-python experiments/compare.py RUN_A RUN_B --data bsds500 --readme README.md  puts it between the README's markers,
-                                                                             and the curves beside it as a picture
+python experiments/compare.py RUN_A RUN_B --data bsds500                        prints Markdown
+python experiments/compare.py RUN_A RUN_B --labels seed strong --into README.md --section strong
+    puts it between that file's markers `<!-- results: strong -->` and `<!-- end of results -->`, and the curves beside
+    it as docs/strong.png of the repository
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +21,23 @@ from mfpgan.figures import clicks_curve_figure
 from mfpgan.files import write_atomically
 from mfpgan.metrics import METRICS, bootstrap_interval
 
-BEGIN, END = "<!-- results: written by experiments/compare.py -->", "<!-- end of results -->"
+REPOSITORY = Path(__file__).resolve().parent.parent
+END = "<!-- end of results -->"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs=2, metavar="RUN", help="run id or unique prefix")
     parser.add_argument("--data", default="bsds500", help="prefix of the evaluation's metrics")
-    parser.add_argument("--readme", type=Path, help="file to put the table into")
+    parser.add_argument("--labels", nargs=2, metavar="LABEL", help="what the runs are called; left out: their --adv")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="Markdown file to put the table into")
+    parser.add_argument("--section", help="which of the file's marked places")
     arguments = parser.parse_args()
     records = [tracking.find_run(run) for run in arguments.runs]
     paths = [record.folder / "eval" / arguments.data / "report.json" for record in records]
-    names = [record.params["adv"] for record in records]
+    names = arguments.labels or [f"--adv {record.params['adv']}" for record in records]
+    if bool(arguments.into) != bool(arguments.section):
+        parser.error("--into and --section belong together: the file and which of its marked places")
     first, second = (Report.from_json(path.read_text(encoding="utf-8")) for path in paths)
     for what in ("digest", "precision", "device"):
         if getattr(first, what) != getattr(second, what):
@@ -46,19 +53,20 @@ def main() -> None:
             "the reports are of other objects or other random clicks; evaluate both with one seed and one limit"
         )
     text = "\n".join([*single_table(names, first, second), "", *interactive_table(names, first, second)])
-    if arguments.readme is None:
+    if arguments.into is None:
         print(text)
         return
-    readme = arguments.readme.read_text(encoding="utf-8")
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    picture = Path("docs") / "iou_by_click.png"
-    link = f"![IoU by click]({picture})"
-    write_atomically(arguments.readme, f"{before}{BEGIN}\n\n{text}\n\n{link}\n\n{END}{after}".encode())
-    curves = {f"--adv {name}": one.interactive.iou for name, one in zip(names, (first, second), strict=True)}
-    picture_path = arguments.readme.parent / picture
-    picture_path.parent.mkdir(exist_ok=True)
-    Image.fromarray(clicks_curve_figure(curves, f"{first.data}: mean IoU after each click")).save(picture_path)
+    begin = f"<!-- results: {arguments.section} -->"
+    page = arguments.into.read_text(encoding="utf-8")
+    if begin not in page or END not in page.split(begin)[1]:
+        parser.error(f"{arguments.into} has no line {begin} with {END} after it")
+    before, rest = page.split(begin)
+    after = rest.split(END, 1)[1]
+    picture = REPOSITORY / "docs" / f"{arguments.section}.png"
+    link = f"![IoU by click]({os.path.relpath(picture, arguments.into.resolve().parent)})"
+    write_atomically(arguments.into, f"{before}{begin}\n\n{text}\n\n{link}\n\n{END}{after}".encode())
+    curves = {name: one.interactive.iou for name, one in zip(names, (first, second), strict=True)}
+    Image.fromarray(clicks_curve_figure(curves, f"{first.data}: mean IoU after each click")).save(picture)
 
 
 def single_table(names: list[str], first: Report, second: Report) -> list[str]:
@@ -69,14 +77,16 @@ def single_table(names: list[str], first: Report, second: Report) -> list[str]:
     ]
     for part, scores in first.single.scores.items():
         images = part.removeprefix("single") or str(len(first.single.rows))
-        rows = [(f"`--adv {names[0]}`", scores[MODEL]), (f"`--adv {names[1]}`", second.single.scores[part][MODEL])]
+        rows = [(f"`{names[0]}`", scores[MODEL]), (f"`{names[1]}`", second.single.scores[part][MODEL])]
         rows += [(name, score) for name, score in scores.items() if name != MODEL]
         for name, score in rows:
             numbers = " | ".join(f"{score.pooled[key]:.4f}" for key in METRICS)
             lines.append(f"| {name}, {images} images | {numbers} | {estimate(score.per_image['iou'], 3)} |")
     per_image = [[METRICS["iou"](row.confusion[MODEL]) for row in report.single.rows] for report in (first, second)]
     change = difference(*per_image, [row.image for row in first.single.rows])
-    lines.append(f"| **{names[1]} - {names[0]}**, paired by image | | | | | | {estimate(change, 3, sign=True)} |")
+    lines.append(
+        f"| **{short(names[1])} - {short(names[0])}**, paired by image | | | | | | {estimate(change, 3, sign=True)} |"
+    )
     return lines
 
 
@@ -87,13 +97,14 @@ def interactive_table(names: list[str], first: Report, second: Report) -> list[s
     clicks = [click for click in (1, 3, 5, 10, 20) if click <= one.max_clicks]
     lines = [
         f"| `interactive`, {first.data}, {len(one.rows)} objects, {one.max_clicks} clicks "
-        f"| `--adv {names[0]}` | `--adv {names[1]}` | {names[1]} - {names[0]}, paired |",
+        f"| `{names[0]}` | `{names[1]}` | {short(names[1])} - {short(names[0])}, paired |",
         "| --- | --- | --- | --- |",
     ]
     for percent, value in one.noc.items():
         change = difference([row.noc[percent] for row in one.rows], [row.noc[percent] for row in two.rows], groups)
         lines.append(
-            f"| NoC_{percent} | {estimate(value, 2)} | {estimate(two.noc[percent], 2)} | {estimate(change, 2, sign=True)} |"
+            f"| NoC_{percent} | {estimate(value, 2)} | {estimate(two.noc[percent], 2)} "
+            f"| {estimate(change, 2, sign=True)} = {change.mean / value.mean:+.0%} |"
         )
         shares = [f"{result.failures[percent]} ({result.failures[percent] / len(groups):.0%})" for result in (one, two)]
         lines.append(f"| never at {percent} % | {shares[0]} | {shares[1]} | |")
@@ -116,6 +127,11 @@ def difference(first: list[float], second: list[float], groups: list[int]) -> Es
     """Mean of second - first object by object, 95 % bootstrap over images."""
     changes = np.subtract(second, first).tolist()
     return Estimate(float(np.mean(changes)), *bootstrap_interval(changes, groups))
+
+
+def short(name: str) -> str:
+    """`--adv hinge` is called hinge in a difference."""
+    return name.removeprefix("--adv ")
 
 
 def estimate(value: Estimate, digits: int, sign: bool = False) -> str:

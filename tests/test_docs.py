@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
-from mfpgan.cli import app
+from mfpgan.cli import app, main
+from mfpgan.clicks.strategies import STRATEGIES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(set(re.findall(r"^mfpgan .*$", README, re.MULTILINE)))
 
 
 def test_there_are_commands_to_test() -> None:
-    assert {line.split()[1] for line in COMMANDS} == {"train", "eval", "runs", "ui", "data"}
+    assert {line.split()[1] for line in COMMANDS} == {"train", "eval", "runs", "ui", "data", "clicks"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -32,10 +36,43 @@ def test_every_command_of_the_readme_parses(line: str) -> None:
 
 
 def test_the_python_of_the_readme_runs() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    block = next(block for block in BLOCKS if "import mfpgan\n" in block)
     names: dict[str, object] = {}
     exec(block, names)
     assert names["mask"].shape == names["sample"].target.shape  # type: ignore[attr-defined]
+
+
+def test_the_click_strategy_of_the_readme_trains_and_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = next(block for block in BLOCKS if "class Edge" in block)
+    (tmp_path / "edge.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    strategy = importlib.import_module("edge").Edge
+    assert '`"edge": Edge,`' in README
+    monkeypatch.setitem(STRATEGIES, "edge", strategy)  # the line in the table
+    line = (
+        "mfpgan train --data synthetic --size 96 --width 0.1 --adv off --steps 2 --batch-size 2 --encoder-weights none"
+    )
+    monkeypatch.setattr("sys.argv", [*shlex.split(line), "--clicks", "edge", "--set", "clicks.depth=2"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    run_id = capsys.readouterr().out.strip()
+    assert "clicks.depth: 2" in (tmp_path / "runs" / run_id / "config.yaml").read_text()
+    target = np.zeros((30, 30), np.bool_)
+    target[5:25, 5:25] = True
+    for seed in range(50):
+        (click_,) = strategy(depth=2)(target, None, (), np.random.default_rng(seed))
+        assert click_.positive
+        assert min(click_.y - 4, 25 - click_.y, click_.x - 4, 25 - click_.x) in (1, 2)
+    assert strategy()(target, target, (), np.random.default_rng(0)) == ()
+    monkeypatch.setattr("sys.argv", [*shlex.split(line), "--clicks", "edge", "--set", "clicks.depth=0"])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2
+    assert "clicks.depth=0: input should be greater than or equal to 1" in capsys.readouterr().err
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:

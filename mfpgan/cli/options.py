@@ -32,18 +32,17 @@ class ConfigCommand(click.Command):
         self._own = list(self.params)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        if len(self.params) == len(self._own):
-            from mfpgan import config  # pydantic and OpenCV cost half a second
-            from mfpgan.clicks.strategies import STRATEGIES
+        from mfpgan import config  # pydantic and OpenCV cost half a second
+        from mfpgan.clicks.strategies import STRATEGIES
 
-            model = getattr(config, self.config)
-            strategies = {model.strategy_field: tuple(STRATEGIES)}
-            options = [
-                _option(name, field, strategies.get(name, ()))
-                for name, field in model.model_fields.items()
-                if name != "parameters"
-            ]
-            self.params = [*options, *self._own]
+        model = getattr(config, self.config)
+        strategies = {model.strategy_field: tuple(STRATEGIES)}  # asked each time: a user may have added one
+        options = [
+            _option(name, field, strategies.get(name, ()))
+            for name, field in model.model_fields.items()
+            if name != "parameters"
+        ]
+        self.params = [*options, *self._own]
         return super().get_params(ctx)
 
 

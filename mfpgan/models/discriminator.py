@@ -36,7 +36,7 @@ class MFPDiscriminator(nn.Module):
 
         Args:
             image: (B, 3, H, W) float in [0, 1]; H and W at least 32.
-            click_maps: (B, 2, H, W) float, 0 or 1.
+            click_maps: (B, 2, H, W) float in [0, 1].
             mask: (B, 1, H, W) float in [0, 1].
 
         Returns:

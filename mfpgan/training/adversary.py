@@ -18,7 +18,7 @@ class AnyAdversary(Protocol):
         """Train the discriminator on one batch; only its weights change.
 
         Args:
-            click_maps: (B, 2, H, W) float32, 0 or 1.
+            click_maps: (B, 2, H, W) float32 in [0, 1].
             prob: (B, 1, H, W) float32 in [0, 1], detached from the generator.
             step: number of this step, from 0.
 
