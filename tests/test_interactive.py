@@ -35,6 +35,9 @@ class Memory:
             self.samples.append(Sample(f"{image}/{number}", images[image], target, band if ignore else None))
         self.objects_of_image = [[0, 1], [2]]
 
+    def others(self, index):
+        return self.samples[1 - index].target if index < 2 else np.zeros(SHAPE, bool)
+
     def __len__(self):
         return len(self.samples)
 
@@ -360,3 +363,20 @@ def test_every_strategy_plays(name):
     result = evaluate_interactive(Player(data, patient, games), data, robot=STRATEGIES[name](), max_clicks=6)
     assert result.robot == name
     assert all(1 <= len(row.clicks) <= 6 for row in result.rows)
+
+
+def test_a_robot_that_clicks_on_other_objects_is_shown_them():
+    seen = []
+
+    class Look:
+        uses_others = True
+        rounds = 0
+
+        def __call__(self, target, prediction, clicks, rng, ignore=None, others=None):
+            seen.append(others)
+            return ()
+
+    data = Memory()
+    evaluate_interactive(Player(data, oracle, games=2), data, robot=Look(), max_clicks=2)
+    np.testing.assert_array_equal(seen[0], data.samples[1].target)
+    assert not seen[2].any()

@@ -14,6 +14,7 @@ import numpy as np
 
 from mfpgan.clicks.center import Center
 from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.data.loader import with_others
 from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow, RobotScore
 from mfpgan.metrics import bootstrap_interval, boundary_iou, confusion, failed, iou, noc
 from mfpgan.session import THRESHOLD
@@ -74,6 +75,7 @@ def evaluate_interactive(
     if not total:
         raise ValueError(f"{data.name}: no object to evaluate")
     beside = not isinstance(robot, Center)
+    uses_others = getattr(robot, "uses_others", False)
     games: list[tuple[ClickStrategy, int]] = [(robot, repeat) for repeat in range(repeats)]
     if beside:
         games.insert(0, (CENTER, 0))
@@ -82,7 +84,7 @@ def evaluate_interactive(
     seconds, forward = 0.0, predictor.forward_seconds
     for number, objects in enumerate(images):
         for position, index in enumerate(objects):
-            sample = data[index]
+            sample = with_others(data, index) if uses_others else data[index]
             if position == 0:
                 predictor.set_image(sample.image)
             for player, repeat in games:
@@ -147,7 +149,7 @@ def _play(
     ious: list[float] = []
     bious: list[float] = []
     mask: BoolMask | None = None
-    while len(clicks) < max_clicks and (turn := robot(target, mask, clicks, rng, ignore)):
+    while len(clicks) < max_clicks and (turn := robot(target, mask, clicks, rng, ignore, sample.others)):
         for click in turn[: max_clicks - len(clicks)]:
             clicks.append(click)
             mask = predictor.click(click.y, click.x, click.positive) > THRESHOLD

@@ -1,0 +1,27 @@
+"""Where runs lie, and a trained one from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mfpgan import build, tracking
+from mfpgan.config import TrainConfig
+from mfpgan.models.generator import MFPResNetUNet
+
+RUNS = Path("runs")
+
+
+def load_run(run_id: str, device: str = "auto") -> tuple[MFPResNetUNet, TrainConfig]:
+    """The trained generator of a run, in eval mode, and the config it was trained with.
+
+    Args:
+        run_id: the id or a unique prefix; looked for in ./runs and in the MLflow store.
+        device: auto, cpu, cuda, ...
+
+    Raises:
+        InputError: no such run, or its checkpoint cannot be used.
+    """
+    folder = tracking.fetch(tracking.find_run(run_id, RUNS))
+    generator, config, _ = build.load_generator(folder, build.pick_device(device))
+    generator.eval()
+    return generator, config

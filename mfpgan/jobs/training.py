@@ -1,0 +1,146 @@
+"""A training run from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mfpgan import build, tracking
+from mfpgan.config import TrainConfig
+from mfpgan.data import Progress
+from mfpgan.jobs.runs import RUNS
+from mfpgan.models.generator import MFPResNetUNet
+from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.trainer import Plan, Trainer
+from mfpgan.types import InputError
+
+CHANGEABLE_ON_RESUME = ("device", "workers")
+"""Nothing else may change: the run would no longer be what its config says."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A run that is checked and ready: everything that can be wrong with the input has been found before it starts."""
+
+    config: TrainConfig
+    data: build.TrainingData
+    generator: MFPResNetUNet
+    encoder_origin: str
+    name: str | None = None
+    resumed: Path | None = None
+    """Folder of the run that goes on."""
+    state: dict[str, Any] | None = None
+    """Its last checkpoint."""
+
+    @classmethod
+    def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
+        """A new run.
+
+        Args:
+            progress: called with (done, all) while the data is opened.
+
+        Raises:
+            InputError: data, device or weights cannot be used.
+        """
+        build.pick_device(config.device)
+        data = build.training_data(config, progress)
+        generator, origin = build.generator_of(config)
+        return cls(config, data, generator, origin, name)
+
+    @classmethod
+    def resume(cls, run_id: str, changes: Mapping[str, Any]) -> TrainingJob:
+        """A stopped run, from its last checkpoint.
+
+        Args:
+            run_id: the id or a unique prefix.
+            changes: options given beside it; only the device and the number of workers may change.
+
+        Raises:
+            InputError: no such run, or a finished one; something else was to change, or the data is gone.
+        """
+        refused = [name for name, value in changes.items() if value is not None and name not in CHANGEABLE_ON_RESUME]
+        if refused:
+            flag = refused[0].replace("_", "-")
+            raise InputError(f"--resume goes on with the run's own config, got --{flag} beside it; leave that out.")
+        folder = tracking.fetch(tracking.find_run(run_id, RUNS))
+        given = {name: value for name, value in changes.items() if value is not None}
+        config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
+        data = build.training_data(config)
+        state, generator = (
+            load_checkpoint(folder / tracking.CHECKPOINT),
+            MFPResNetUNet(config.width, build.click_encoding(config)),
+        )
+        job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state)
+        if state["step"] >= job.plan.steps:
+            raise InputError(
+                f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
+            )
+        return job
+
+    @property
+    def warning(self) -> str | None:
+        """What nobody should overlook: pretrained weights were wanted and not had."""
+        if self.config.encoder_weights == "auto" and self.encoder_origin.startswith("none"):
+            return (
+                f"The encoder starts from scratch: {self.encoder_origin}. Results will be far below those of a pretrained "
+                "encoder. Give --encoder-weights FILE with a torchvision resnet34 state dict, or none to say so yourself."
+            )
+        return None
+
+    @property
+    def plan(self) -> Plan:
+        return Plan.of(self.config, len(self.data.train.objects_of_image))
+
+    def describe(self) -> str:
+        """The resolved config as YAML, and what would be read and built as comments."""
+        train = self.data.train
+        device = build.pick_device(self.config.device)
+        lines = [
+            self.data.note,
+            f"{len(train.objects_of_image)} images with {len(train)} objects; digest {train.digest()}.",
+            f"{self.plan.steps} steps of {self.config.batch_size} samples on {device}, "
+            f"{'bf16' if build.use_bf16(self.config.precision, device) else 'fp32'}; encoder: {self.encoder_origin}.",
+        ]
+        return self.config.to_yaml() + "".join(f"# {line}\n" for line in lines)
+
+    @contextmanager
+    def start(self) -> Iterator[Trainer]:
+        """The run opens, the trainer is handed out, and at the end the checkpoint goes to MLflow and the run closes."""
+        config = self.config
+        run: tracking.Run = tracking.NoRun()
+        trainer = build.trainer(config, self.data, run, self.generator)
+        if self.resumed is not None and self.state is not None:
+            trainer.load_state_dict(self.state)  # before the run is touched
+            run = tracking.resume_run(self.resumed.name, RUNS, step=trainer.step)
+        else:
+            parameters = config.model_dump() | {
+                "encoder_start": self.encoder_origin,
+                "data_name": self.data.train.name,
+                "data_digest": self.data.train.digest(),
+                "val_digest": self.data.validation.digest() if self.data.validation else None,
+                "total_steps": self.plan.steps,
+                "passes": round(self.plan.steps * config.batch_size / len(self.data.train.objects_of_image), 2),
+            }
+            card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
+            run = tracking.start_run(
+                parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
+            )
+        with run:
+            trainer.run = run
+            try:
+                yield trainer
+            finally:
+                if (run.folder / tracking.CHECKPOINT).is_file():
+                    run.artifact(run.folder / tracking.CHECKPOINT, "checkpoints")
+            if trainer.step < self.plan.steps:
+                run.finish("KILLED")
+
+
+def default_name(config: TrainConfig) -> str:
+    """What a run is called if nobody names it: its place on the two axes of the framework."""
+    return f"{config.clicks}-{config.adv}-s{config.seed}"
