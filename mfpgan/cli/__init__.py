@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mfpgan.cli.clicks import clicks
 from mfpgan.cli.options import ConfigCommand, resolve
 from mfpgan.types import InputError
 from mfpgan.version import __version__
@@ -192,6 +193,9 @@ def ui(port: int) -> int:
 
     display.say(f"All runs in one chart each, in some seconds: {tracking.runs_page(port=port)}  (Ctrl-C ends it)")
     return tracking.open_ui(port=port)
+
+
+app.add_command(clicks)
 
 
 @app.group()
