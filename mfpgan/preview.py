@@ -27,9 +27,9 @@ class Turn(NamedTuple):
     """One turn of a user."""
 
     seen: BoolMask | None
-    """(H, W) bool, the mask that he looked at; None in the first turn."""
+    """(H, W) bool, the mask that was looked at; None in the first turn."""
     clicks: tuple[Click, ...]
-    """His answer to it, in pixels of the sample."""
+    """The answer to it, in pixels of the sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Preview:
     """For each sample its turns; the same number for all."""
 
     def sheet(self) -> Image:
-        """(H, W, 3) uint8, RGB: for each sample its turns side by side, each as the user saw it and with his clicks so
+        """(H, W, 3) uint8, RGB: for each sample its turns side by side, each as the user saw it and with the clicks so
         far."""
         rounds, count = len(self.turns[0]), len(self.samples)
         tiles = [tile for sample, turns in zip(self.samples, self.turns, strict=True) for tile in _tiles(sample, turns)]
@@ -63,7 +63,7 @@ def preview(data: DataSet, config: TrainConfig, count: int, rounds: int | None, 
     """The first samples of a training run with this config, and the clicks of its simulated user.
 
     Samples, augmentation and first clicks are those of the run with the same seed and size. There is no network: from the
-    second turn on the user answers what OpenCV's GrabCut makes of his clicks so far, and every sample gets all the turns,
+    second turn on the user answers what OpenCV's GrabCut makes of the clicks so far, and every sample gets all the turns,
     where training draws a number of them.
 
     Args:
@@ -130,7 +130,7 @@ def _title(name: str, strategy: ClickStrategy, rounds: int, data: DataSet, seed:
     if not rounds:
         return f"{start}The first turn, before any answer."
     return (
-        f"{start}From left to right what the user saw, and his clicks so far. "
+        f"{start}From left to right what the user saw, and the clicks so far. "
         "No network is here: the answer between turns is GrabCut's."
     )
 

@@ -87,7 +87,7 @@ class Batch:
     """(B, 1, H, W) float32, 1 where the pixel counts, 0 in an ignore band or outside the photo."""
     others: torch.Tensor | None = None
     """(B, 1, H, W) bool on the CPU, True on the images' other objects; None if nobody looked them up. For the simulated
-    user only: it stays on the CPU, where he is."""
+    user only: it stays on the CPU, where that user is."""
 
     def __post_init__(self) -> None:
         count, (height, width) = len(self.ids), self.image.shape[-2:]

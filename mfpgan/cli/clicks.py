@@ -60,10 +60,10 @@ def preview(settings: tuple[str, ...], count: int, rounds: int | None, out: Path
     config = resolve(TrainConfig, options | {"adv": "off"}, None, settings)
     job.check_png(out)
     with display.Watch("open") as watch:
-        data, _, note = build.open_data(config, "train", watch.update)
-    display.say(note)
+        data = build.training_data(config, watch.update)
+    display.say(data.note)
     with display.Watch("preview") as watch:
-        result = job.preview(data, config, count, rounds, watch.update)
+        result = job.preview(data.train, config, count, rounds, watch.update)
     job.write_png(out, result.sheet())
     click.echo(out)
     display.say(f"{result.summary()}.")

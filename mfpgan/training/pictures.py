@@ -34,12 +34,12 @@ def clicks_sheet(batch: Batch, played: Play, title: str) -> Image:
     for item in range(min(len(batch.ids), MOST_TILES)):
         target, ignore = batch.target[item, 0].numpy() > 0, batch.valid[item, 0].numpy() == 0
         turns, rounds = played.turns[item], played.rounds[item]
-        words, seen = f"{len(played.clicks[item])} clicks, no answer yet", None
-        if played.previous is not None and rounds:
+        words, seen = f"{len(played.clicks[item])} clicks", None
+        if played.previous is None or not rounds:
+            words += ", no answer yet"
+        else:
             seen = (played.previous[item, 0] > THRESHOLD).cpu().numpy()
-            words = (
-                f"{len(played.clicks[item])} clicks, {rounds} answer{'s' * (rounds > 1)}, IoU {iou(confusion(seen, target, ignore)):.2f}"
-            )
+            words += f", {rounds} answer{'s' * (rounds > 1)}, IoU {iou(confusion(seen, target, ignore)):.2f}"
         tiles.append(
             Tile(
                 image=photo_of(batch, item),
