@@ -87,7 +87,7 @@ class Watch:
 
 
 SHOWN = {
-    "train/seg": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU",
+    "train/seg": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU", "val/iou_5": "at 5 clicks",
     "d/real_accuracy": "D accuracy real", "d/fake_accuracy": "fake",
 }  # fmt: skip
 

@@ -131,8 +131,8 @@ def _plain() -> Table:
 
 WORDS = {"dice": "Dice", "iou": "IoU", "val/iou": "val IoU"}
 RUN_PARAMETERS = {
-    "data_name": "training data", "adv": "adv", "adv_weight": "adv weight", "clicks": "clicks", "loss": "loss",
-    "width": "width", "size": "size", "total_steps": "steps", "batch_size": "batch", "lr": "lr", "seed": "seed",
+    "data_name": "training data", "adv": "adv", "adv_weight": "adv weight", "clicks": "clicks", "memory": "memory",
+    "loss": "loss", "width": "width", "size": "size", "total_steps": "steps", "batch_size": "batch", "lr": "lr", "seed": "seed",
     "encoder_start": "encoder from",
 }  # fmt: skip
 RUN_METRICS = {
