@@ -150,3 +150,20 @@ def test_users_see_the_other_objects() -> None:
     first_turns(batch, Look(), seed=0, position=0)
     assert [mask.sum() for mask in seen] == [1, 0]
     assert seen[0][39, 39]
+
+
+def test_masks_come_to_the_host_once_a_round_and_clicks_go_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"cpu": 0, "to": 0, "item": 0, "tolist": 0}
+    for name in counts:
+        original = getattr(Tensor, name)
+
+        def counted(self: Tensor, *arguments: Any, _name: str = name, _original: Any = original, **named: Any) -> Any:
+            counts[_name] += 1
+            return _original(self, *arguments, **named)
+
+        monkeypatch.setattr(Tensor, name, counted)
+    batch, network = batch_of(), Grow("modulated")
+    played = play(batch, batch.image, STRATEGIES["mixed"](rounds=3), network, "fp32", seed=1, position=0)
+    passes = max(played.rounds)
+    assert passes == len(network.images) == 4
+    assert counts == {"cpu": passes - 1, "to": passes, "item": 0, "tolist": 0}  # the first answer is read by nobody
