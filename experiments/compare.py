@@ -13,16 +13,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+from page import put
 from PIL import Image
 
 from mfpgan import tracking
 from mfpgan.evaluation.report import MODEL, Estimate, Report
 from mfpgan.figures import clicks_curve_figure
-from mfpgan.files import write_atomically
 from mfpgan.metrics import METRICS, bootstrap_interval
+from mfpgan.types import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-END = "<!-- end of results -->"
 
 
 def main() -> None:
@@ -56,15 +56,12 @@ def main() -> None:
     if arguments.into is None:
         print(text)
         return
-    begin = f"<!-- results: {arguments.section} -->"
-    page = arguments.into.read_text(encoding="utf-8")
-    if begin not in page or END not in page.split(begin)[1]:
-        parser.error(f"{arguments.into} has no line {begin} with {END} after it")
-    before, rest = page.split(begin)
-    after = rest.split(END, 1)[1]
     picture = REPOSITORY / "docs" / f"{arguments.section}.png"
     link = f"![IoU by click]({os.path.relpath(picture, arguments.into.resolve().parent)})"
-    write_atomically(arguments.into, f"{before}{begin}\n\n{text}\n\n{link}\n\n{END}{after}".encode())
+    try:
+        put(arguments.into, arguments.section, f"{text}\n\n{link}")
+    except InputError as error:
+        parser.error(str(error))
     curves = {name: one.interactive.iou for name, one in zip(names, (first, second), strict=True)}
     Image.fromarray(clicks_curve_figure(curves, f"{first.data}: mean IoU after each click")).save(picture)
 

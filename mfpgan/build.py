@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import shorten
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -19,10 +19,12 @@ from mfpgan.data.loader import default_workers, training_batches, validation_bat
 from mfpgan.data.subset import hold_out, spread
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
-from mfpgan.models.discriminator import MFPDiscriminator
+from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, MFPDiscriminator
 from mfpgan.models.generator import MFPResNetUNet, encoder_state
-from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
+from mfpgan.models.presentation import PRESENTATIONS
+from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary, Rules
 from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.ema import averaged_state
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
 
@@ -135,14 +137,36 @@ def adversary_of(config: TrainConfig, device: torch.device) -> AnyAdversary:
     """The adversary that `adv` names, a function of the seed; building it draws nothing from anybody else's chance."""
     if config.adv == "off":
         return NoAdversary()
+    presentation = PRESENTATIONS[config.d_mask]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        discriminator = MFPDiscriminator(config.width)
+        discriminator = MFPDiscriminator(
+            config.width,
+            scales=ARCHITECTURES[config.d_arch],
+            sees=INPUTS[config.d_input],
+            mask_channels=presentation.channels,
+            spectral=config.spectral,
+        )
+    rules = Rules(
+        lr=config.d_lr,
+        weight=config.adv_weight,
+        warmup=config.adv_warmup,
+        ramp=config.adv_ramp,
+        balance=config.adv_balance,
+        r1=config.d_r1,
+        r1_every=config.d_r1_every,
+        gradient_penalty=config.gradient_penalty,
+        feature_matching=config.d_fm,
+        augment=config.d_augment,
+        seed=config.seed,
+    )
     return Adversary(
         place(discriminator, device),
         ADVERSARIAL[config.adv],
-        weight=config.adv_weight, lr=config.d_lr, warmup=config.adv_warmup, bf16=use_bf16(config.precision, device),
-    )  # fmt: skip
+        presentation,
+        rules,
+        bf16=use_bf16(config.precision, device),
+    )
 
 
 def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generator: MFPResNetUNet) -> Trainer:
@@ -179,23 +203,55 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
     )
 
 
-def load_generator(folder: Path, device: torch.device) -> tuple[MFPResNetUNet, TrainConfig, int]:
+def load_generator(
+    folder: Path, device: torch.device, weights: Literal["last", "ema"] = "last"
+) -> tuple[MFPResNetUNet, TrainConfig, int]:
     """The trained generator of a run folder, its config and the step it was saved at.
 
+    Args:
+        weights: as training left them, or their running mean.
+
     Raises:
-        InputError: the checkpoint is missing, broken, or does not fit its own config.
+        InputError: the checkpoint is missing, broken, has no such weights, or does not fit its own config.
     """
     path = folder / tracking.CHECKPOINT
     parts = load_checkpoint(path)
     config = config_of(folder)
     generator = MFPResNetUNet(config.width, click_encoding(config))
+    state = parts["generator"]
+    if weights == "ema":
+        if not config.ema:
+            raise InputError(f"--weights ema: run {folder.name[:8]} keeps no running mean; train with --ema 0.999.")
+        state = averaged_state(parts["ema"])
     try:
-        generator.load_state_dict(parts["generator"])
+        generator.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: its weights do not fit {folder / 'config.yaml'} ({str(error).splitlines()[0]})."
         ) from None
     return place(generator, device), config, int(parts["step"])
+
+
+def load_adversary(folder: Path, device: torch.device) -> Adversary:
+    """The adversary of a run folder, as training left it.
+
+    Raises:
+        InputError: the run has none, or its checkpoint is missing, broken or does not fit its own config.
+    """
+    config = config_of(folder)
+    adversary = adversary_of(config, device)
+    if not isinstance(adversary, Adversary):
+        raise InputError(
+            f"run {folder.name[:8]} was trained with --adv off and has no discriminator; take another run."
+        )
+    path = folder / tracking.CHECKPOINT
+    try:
+        adversary.load_state_dict(load_checkpoint(path)["adversary"])
+    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[0]})."
+        ) from None
+    return adversary
 
 
 def config_of(folder: Path) -> TrainConfig:

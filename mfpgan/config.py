@@ -50,10 +50,16 @@ def find_config(path: Path) -> Path:
     return presets[str(path)]
 
 
+SMALLEST_VIEW_PX = {"patch": 70, "multiscale": 140}
+"""Smallest training crop that fills a discriminator's view, by `d_arch`."""
+
 StrategyName = Annotated[str, AfterValidator(_strategy)]
 """A key of STRATEGIES."""
 LossName = Literal["bce", "nfl", "bce-dice"]
-AdversaryName = Literal["off", "hinge", "bce"]
+AdversaryName = Literal["off", "bce", "lsgan", "hinge", "wgan-gp", "relativistic"]
+PresentationName = Literal["prob", "ste", "ste-blur", "gumbel", "image-mul"]
+InputName = Literal["image-clicks-mask", "image-mask", "clicks-mask", "mask"]
+ArchitectureName = Literal["patch", "multiscale"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 ProtocolName = Literal["single", "interactive", "both"]
 
@@ -182,9 +188,33 @@ class TrainConfig(_Config):
     adv_weight: float = Field(0.01, ge=0)
     """Weight of the adversarial term beside the segmentation loss."""
     adv_warmup: int = Field(0, ge=0)
-    """Steps before the adversary starts."""
+    """Steps before the discriminator starts."""
+    adv_ramp: int = Field(0, ge=0)
+    """Steps after the warm-up over which the weight grows from 0 to its full value."""
+    adv_balance: Literal["fixed", "grad"] = "fixed"
+    """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer."""
+    d_mask: PresentationName = "ste"
+    """How a mask is shown to the discriminator, drawn and predicted alike."""
+    d_input: InputName = "image-clicks-mask"
+    """What the discriminator sees."""
+    d_arch: ArchitectureName = "patch"
+    """70x70 patches, or two scales of them."""
+    d_spectral: bool | None = None
+    """Spectral norm in the discriminator; left out: on, except with a gradient penalty."""
+    d_r1: float = Field(0.0, ge=0)
+    """Weight gamma of R1, the squared gradient on drawn masks; 0: none."""
+    d_r1_every: int = Field(16, ge=1)
+    """Steps between R1's turns, each with so many times the weight."""
+    d_gp: float | None = Field(None, ge=0)
+    """Weight lambda of the gradient penalty; left out: 10 with --adv wgan-gp, otherwise 0."""
+    d_fm: float = Field(0.0, ge=0)
+    """Weight of feature matching inside the adversarial loss; 0: none."""
+    d_augment: float = Field(0.0, ge=0, le=1)
+    """Probability that photo, clicks and mask are turned, mirrored and shifted together before the discriminator sees them."""
     d_lr: float = Field(2e-4, gt=0)
     """Learning rate of the discriminator's Adam (betas 0, .9)."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of a running mean of the generator's weights, validated and evaluated beside them, say .999; 0: none."""
 
     epochs: int = Field(20, ge=1)
     """Passes over the images, one random object of each. With --steps, the run counts as so many equal parts instead."""
@@ -224,14 +254,72 @@ class TrainConfig(_Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.adv != "off" and self.size < 70:
-            raise ValueError(f"size={self.size} is below the discriminator's 70-pixel view; use --size 96 or --adv off")
+        self._check_adversary()
         if self.memory != "none" and not self.strategy().rounds:
             raise ValueError(
                 f"memory={self.memory} has nothing to remember: clicks={self.clicks} makes one turn in training; use "
                 "--clicks mixed, or --set clicks.rounds=3"
             )
         return self
+
+    @property
+    def gradient_penalty(self) -> float:
+        """The weight that `d_gp` means."""
+        return (10.0 if self.adv == "wgan-gp" else 0.0) if self.d_gp is None else self.d_gp
+
+    @property
+    def spectral(self) -> bool:
+        """What `d_spectral` means."""
+        return not self.gradient_penalty if self.d_spectral is None else self.d_spectral
+
+    def _check_adversary(self) -> None:
+        if self.adv == "off":
+            return
+        smallest = SMALLEST_VIEW_PX[self.d_arch]
+        if self.size < smallest:
+            raise ValueError(
+                f"size={self.size} is below the {smallest} pixels that the discriminator looks at; use --size "
+                f"{smallest + -smallest % 32} or --adv off"
+            )
+        if self.gradient_penalty and self.spectral:
+            raise ValueError(
+                f"d_gp={self.gradient_penalty:g} and d_spectral=true both fix the discriminator's slope; leave one out"
+            )
+        if self.gradient_penalty and self.d_r1:
+            raise ValueError(
+                f"d_gp={self.gradient_penalty:g} wants a slope of 1 and d_r1={self.d_r1:g} one of 0; leave one out"
+            )
+        if self.adv == "wgan-gp" and not self.gradient_penalty and not self.spectral:
+            raise ValueError(
+                "adv=wgan-gp without gradient penalty or spectral norm has no bound; use --d-gp 10 or --d-spectral"
+            )
+        if self.adv_balance == "grad" and not self.adv_weight:
+            raise ValueError("adv_balance=grad with adv_weight=0 balances nothing; use --adv-weight 0.01 or fixed")
+
+    def warnings(self) -> list[str]:
+        """Options that are set and do nothing, a sentence each."""
+        fields = type(self).model_fields
+        changed = [name for name in fields if name.startswith(("adv_", "d_")) and self._changed(name)]
+        if self.adv == "off" and changed:
+            return [f"{_flags(changed)}: no effect with --adv off."]
+        sentences = []
+        if self._changed("d_r1_every") and not self.d_r1:
+            sentences.append("--d-r1-every: no effect without --d-r1.")
+        idle = [name for name in ("adv_ramp", "d_fm") if self._changed(name)]
+        if not self.adv_weight and idle:
+            sentences.append(f"{_flags(idle)}: no effect with --adv-weight 0, the generator never hears of it.")
+        if self.steps and self.adv_warmup >= self.steps:
+            sentences.append(
+                f"--adv-warmup {self.adv_warmup}: the run ends after {self.steps} steps, before the adversary starts."
+            )
+        return sentences
+
+    def _changed(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+
+def _flags(names: list[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 class EvalConfig(_Config):
@@ -257,6 +345,8 @@ class EvalConfig(_Config):
     """User of the interactive protocol; its parameters with --set robot.NAME=VALUE. Any but center is played beside it."""
     repeats: int = Field(1, ge=1, le=1000)
     """Times that a robot with chance plays every object, each time with other luck."""
+    weights: Literal["last", "ema"] = "last"
+    """The generator as training left it, or the running mean of its weights (of runs with --ema)."""
     zoom: bool = False
     """From the second click on, look closely at the part round the last mask, as RITM does."""
     seed: int = Field(0, ge=0, lt=2**32)

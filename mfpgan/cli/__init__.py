@@ -87,7 +87,7 @@ def train(
     from mfpgan.cli import display
     from mfpgan.config import TrainConfig
     from mfpgan.jobs import TrainingJob
-    from mfpgan.training.trainer import NotFiniteError
+    from mfpgan.training.trainer import NotFiniteError, StepReport
 
     if resume:
         beside = {"config": file, "set": settings or None, "name": name}
@@ -95,12 +95,12 @@ def train(
     else:
         with display.Watch("open") as watch:
             job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update)
+    for sentence in job.warnings:
+        display.warn(sentence)
     if dry_run:
         click.echo(job.describe(), nl=False)
         return 0
     display.say(job.data.note)
-    if job.warning:
-        display.warn(job.warning)
     try:
         with Stopper() as stopper, job.start() as trainer:
             stopper.trainer = trainer
@@ -109,7 +109,13 @@ def train(
                 f"Steps {trainer.step} to {trainer.plan.steps} on {trainer.device}; files in {trainer.run.folder}."
             )
             with display.Watch("train", trainer.step) as watch:
-                trainer.train(lambda report: watch.update(*report))
+
+                def report(step: StepReport) -> None:
+                    watch.update(step.step, step.steps, step.metrics)
+                    if step.alarm:
+                        display.warn(step.alarm)
+
+                trainer.train(report)
     except NotFiniteError as error:
         display.say(f"mfpgan: {error}")
         return FAILED

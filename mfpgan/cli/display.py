@@ -88,7 +88,8 @@ class Watch:
 
 SHOWN = {
     "train/seg": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU", "val/iou_5": "at 5 clicks",
-    "d/real_accuracy": "D accuracy real", "d/fake_accuracy": "fake",
+    "d/real_accuracy": "D right on real", "d/fake_accuracy": "on fake", "d/real_logit": "logits", "d/fake_logit": "and",
+    "train/gradient_ratio": "adv/seg gradient", "train/undecided": "undecided", "d/softness_auc": "softness AUC",
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class EvaluationJob:
         """
         device = build.pick_device(self.config.device)
         precision = "bf16" if build.use_bf16(self.config.precision, device) else "fp32"
-        generator, _, step = build.load_generator(self.folder, device)
+        generator, _, step = build.load_generator(self.folder, device, self.config.weights)
         single = interactive = None
         if self.config.protocol in ("single", "both"):
             single = evaluate_single(
@@ -127,6 +127,8 @@ def prefix_of(data: DataSet, config: EvalConfig) -> str:
         parts.append(f"{config.repeats}repeats")
     if config.zoom:
         parts.append("zoom")
+    if config.weights != usual.weights:
+        parts.append(config.weights)
     if config.limit:
         parts.append(f"first{config.limit}")
     if config.max_clicks != usual.max_clicks:

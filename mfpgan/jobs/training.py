@@ -83,14 +83,15 @@ class TrainingJob:
         return job
 
     @property
-    def warning(self) -> str | None:
-        """What nobody should overlook: pretrained weights were wanted and not had."""
+    def warnings(self) -> list[str]:
+        """What nobody should overlook: options without effect, and pretrained weights that were wanted and not had."""
+        sentences = self.config.warnings()
         if self.config.encoder_weights == "auto" and self.encoder_origin.startswith("none"):
-            return (
+            sentences.append(
                 f"The encoder starts from scratch: {self.encoder_origin}. Results will be far below those of a pretrained "
                 "encoder. Give --encoder-weights FILE with a torchvision resnet34 state dict, or none to say so yourself."
             )
-        return None
+        return sentences
 
     @property
     def plan(self) -> Plan:

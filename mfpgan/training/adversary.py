@@ -1,14 +1,37 @@
-"""The adversary of a run: a discriminator with its optimizer and loss, or its quiet twin."""
+"""The adversary of a run: a discriminator with its optimizer and rules, or its quiet twin."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed
 
 from mfpgan.losses.adversarial import AdversarialLoss
+from mfpgan.models.discriminator import Judgement, MFPDiscriminator
+from mfpgan.models.presentation import Presentation
+from mfpgan.training.health import accuracies, auc, soften
+from mfpgan.training.moves import Move, apply_moves, draw_moves
 from mfpgan.types import Batch
+
+UPDATE_STREAM, PUSH_STREAM, MOVE_STREAM = 6, 7, 8
+"""Third entry of a seed, beside the streams of loader and clicks."""
+BETAS = (0.0, 0.9)
+BALANCE_DECAY, BALANCE_MOST = 0.99, 1e4
+
+
+class Push(NamedTuple):
+    """What the adversary adds to a step of the generator."""
+
+    loss: Tensor
+    """Scalar without gradient: the weighted adversarial loss."""
+    gradient: Tensor
+    """Its gradient at the generator's logits, (B, 1, H, W) float32, or a scalar 0 that broadcasts."""
+    stats: dict[str, Tensor]
+    """Scalars without gradient."""
 
 
 class AnyAdversary(Protocol):
@@ -27,8 +50,26 @@ class AnyAdversary(Protocol):
         """
         ...
 
-    def penalty(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> Tensor:
-        """Weighted adversarial loss of the generator, a scalar; leaves no gradient in the discriminator."""
+    def push(
+        self,
+        batch: Batch,
+        click_maps: Tensor,
+        logits: Tensor,
+        step: int,
+        pull: Tensor,
+        norm: Callable[[Tensor], Tensor],
+    ) -> Push:
+        """Where the adversary wants the generator to go; leaves no gradient in the discriminator.
+
+        Args:
+            logits: (B, 1, H, W) float32, the generator's answer, detached.
+            pull: (B, 1, H, W) float32, the segmentation loss's gradient there.
+            norm: of a gradient at the logits, what it makes of the generator's last layer: the norm there, a scalar.
+        """
+        ...
+
+    def probe(self, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, float]:
+        """How the discriminator answers to softness alone, on batches with their click maps; nothing changes."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -46,8 +87,19 @@ class NoAdversary:
     def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> dict[str, Tensor]:
         return {}
 
-    def penalty(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> Tensor:
-        return prob.new_zeros(())
+    def push(
+        self,
+        batch: Batch,
+        click_maps: Tensor,
+        logits: Tensor,
+        step: int,
+        pull: Tensor,
+        norm: Callable[[Tensor], Tensor],
+    ) -> Push:
+        return Push(logits.new_zeros(()), logits.new_zeros(()), {})
+
+    def probe(self, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, float]:
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -56,89 +108,269 @@ class NoAdversary:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the two players treat each other."""
+
+    lr: float = 2e-4
+    """Of the discriminator's Adam, betas (0, .9)."""
+    weight: float = 0.01
+    """Of the adversarial loss beside the segmentation loss; 0: the discriminator learns, the generator never hears of it."""
+    warmup: int = 0
+    """Steps before the discriminator starts."""
+    ramp: int = 0
+    """Steps after the warm-up over which the weight grows to its full value."""
+    balance: Literal["fixed", "grad"] = "fixed"
+    """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer, as in Esser et al.,
+    VQGAN, CVPR 2021, equation 7; the ratio is held below 1e4 and smoothed with decay .99, which they do not do."""
+    r1: float = 0.0
+    """Weight gamma of R1 (Mescheder et al., ICML 2018): gamma / 2 times the squared gradient on real masks."""
+    r1_every: int = 16
+    """Steps between R1's turns, each with so many times the weight (lazy: Karras et al., StyleGAN2, CVPR 2020)."""
+    gradient_penalty: float = 0.0
+    """Weight lambda of (|gradient| - 1)^2 between real and predicted masks (Gulrajani et al., NeurIPS 2017)."""
+    feature_matching: float = 0.0
+    """Weight, inside the adversarial loss, of the distance between the inner answers to real and predicted masks (Wang et
+    al., pix2pixHD, CVPR 2018)."""
+    augment: float = 0.0
+    """Probability that a picture is moved before the discriminator sees it."""
+    seed: int = 0
+    """Chance is a function of it and of the step."""
+
+    def weight_at(self, step: int) -> float:
+        """The weight at a step, before balancing."""
+        if step < self.warmup:
+            return 0.0
+        return self.weight * min(1.0, (step - self.warmup + 1) / max(1, self.ramp))
+
+
 class Adversary:
     """A discriminator that learns beside the generator and tells it where its masks look drawn by a machine.
 
     Args:
-        discriminator: called as (image, click_maps, mask) -> logits.
+        discriminator: its mask channels are those of the presentation.
         loss: what the two players minimise.
-        weight: of the adversarial loss beside the segmentation loss, at least 0.
-        lr: learning rate of the discriminator's Adam, betas (0, .9).
-        warmup: steps before it starts; until then update and penalty do nothing.
-        bf16: run the discriminator in bfloat16 autocast.
+        presentation: how masks are shown to the discriminator.
+        rules: all else.
+        bf16: run the discriminator in bfloat16 autocast; steps with a penalty on its slope run in float32.
     """
 
     def __init__(
-        self, discriminator: nn.Module, loss: AdversarialLoss, *, weight: float, lr: float, warmup: int, bf16: bool
+        self,
+        discriminator: MFPDiscriminator,
+        loss: AdversarialLoss,
+        presentation: Presentation,
+        rules: Rules,
+        *,
+        bf16: bool,
     ) -> None:
         self.discriminator = discriminator.train()
         self.loss = loss
-        self.weight = weight
-        self.warmup = warmup
+        self.presentation = presentation
+        self.rules = rules
         self.bf16 = bf16
-        self.optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=(0.0, 0.9), fused=True)
+        # Lazy R1 takes every 17th look of Adam's memory: both are shortened, as in StyleGAN2.
+        lazy = rules.r1_every / (rules.r1_every + 1) if rules.r1 else 1.0
+        self.optimizer = torch.optim.Adam(
+            discriminator.parameters(), lr=rules.lr * lazy, betas=(BETAS[0] ** lazy, BETAS[1] ** lazy), fused=True
+        )
+        self._ratio: float | None = None
+        """Segmentation over adversarial gradient at the last layer, smoothed; None before the first."""
 
     def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> dict[str, Tensor]:
-        if step < self.warmup:
+        if step < self.rules.warmup:
             return {}
         self.discriminator.requires_grad_(True).train()
-        # Real and fake in one forward: spectral norm takes one power iteration, and both see the same weights.
-        masks = torch.cat([show(batch.target, batch.valid), show(prob.detach(), batch.valid)])
-        real, fake = self._logits(torch.cat([batch.image] * 2), torch.cat([click_maps] * 2), masks).chunk(2)
-        loss = self.loss.discriminator(real, fake)
+        count, chance = len(batch.ids), self._chance(step, UPDATE_STREAM)
+        # All in one forward: spectral norm takes one power iteration, and all see the same weights.
+        masks = self._show(batch, torch.cat([batch.target, prob.detach()]), step, chance)
+        if self.rules.gradient_penalty:
+            real, fake = masks.chunk(2)
+            share = torch.rand(count, 1, 1, 1, generator=chance).to(masks.device)
+            masks = torch.cat([masks, real + share * (fake - real)])
+        lazy = self.rules.r1 > 0 and (step - self.rules.warmup) % self.rules.r1_every == 0
+        sloped = lazy or self.rules.gradient_penalty > 0
+        judgement = self._judge(batch, click_maps, masks.requires_grad_(sloped), step, exact=sloped)
+        reals = [logits[:count] for logits in judgement.logits]
+        fakes = [logits[count : 2 * count] for logits in judgement.logits]
+        loss = _mean([self.loss.discriminator(real, fake) for real, fake in zip(reals, fakes, strict=True)])
+        stats = {"d/loss": loss.detach(), **self._health(reals, fakes)}
+        if lazy:
+            slope = r1(reals, masks)
+            loss = loss + self.rules.r1_every * self.rules.r1 / 2 * slope
+            stats["d/r1"] = slope.detach()
+        if self.rules.gradient_penalty:
+            slope = gradient_penalty([logits[2 * count :] for logits in judgement.logits], masks)
+            loss = loss + self.rules.gradient_penalty * slope
+            stats["d/gradient_penalty"] = slope.detach()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        real, fake = real.detach(), fake.detach()
-        return {
-            "d/loss": loss.detach(),
-            "d/real_accuracy": (real > 0).float().mean(),
-            "d/fake_accuracy": (fake < 0).float().mean(),
-            "d/real_logit": real.mean(),
-            "d/fake_logit": fake.mean(),
-        }
+        return stats
 
-    def penalty(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> Tensor:
-        if step < self.warmup:
-            return prob.new_zeros(())
+    def push(
+        self,
+        batch: Batch,
+        click_maps: Tensor,
+        logits: Tensor,
+        step: int,
+        pull: Tensor,
+        norm: Callable[[Tensor], Tensor],
+    ) -> Push:
+        weight = self.rules.weight_at(step)
+        if not weight:
+            return Push(logits.new_zeros(()), logits.new_zeros(()), {})
         # In eval mode: spectral norm's power iteration belongs to the discriminator's own step.
         self.discriminator.requires_grad_(False).eval()
-        fake = self._logits(batch.image, click_maps, show(prob, batch.valid))
-        return self.weight * self.loss.generator(fake)
+        answer = logits.detach().requires_grad_()
+        fake = self._judge_masks(batch, click_maps, answer.sigmoid(), step)
+        real = None
+        if self.loss.pairs or self.rules.feature_matching:
+            with torch.no_grad():
+                real = self._judge_masks(batch, click_maps, batch.target, step)
+        pairs = zip((real or fake).logits, fake.logits, strict=True)
+        loss = _mean([self.loss.generator(*pair) for pair in pairs])
+        if real and self.rules.feature_matching:
+            loss = loss + self.rules.feature_matching * feature_matching(real.features, fake.features)
+        (gradient,) = torch.autograd.grad(loss, answer)
+        pull_norm, push_norm = _mean_over_processes(norm(pull)), _mean_over_processes(norm(gradient))
+        if self.rules.balance == "grad":
+            weight *= self._balance(float(pull_norm / push_norm.clamp(min=1e-12)))
+        return Push(
+            weight * loss.detach(),
+            weight * gradient,
+            {
+                "train/adv_weight": torch.tensor(weight),
+                "train/gradient_ratio": weight * push_norm / pull_norm.clamp(min=1e-12),
+            },
+        )
 
-    def _logits(self, image: Tensor, click_maps: Tensor, mask: Tensor) -> Tensor:
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bf16):
-            logits: Tensor = self.discriminator(image, click_maps, mask)
-        return logits.float()
+    def probe(self, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, float]:
+        real: list[float] = []
+        soft: list[float] = []
+        for batch, maps in batches:
+            real += self.judge(batch, maps, batch.target).score().tolist()
+            soft += self.judge(batch, maps, soften(batch.target)).score().tolist()
+        return {"d/softness_auc": auc(real, soft)} if real else {}
+
+    def judge(self, batch: Batch, click_maps: Tensor, mask: Tensor) -> Judgement:
+        """What the discriminator says of masks, as it is, without moves; gradient flows to the mask if it wants one.
+
+        Args:
+            mask: (B, 1, H, W) float32 in [0, 1].
+        """
+        self.discriminator.requires_grad_(False).eval()
+        shown = self.presentation.show(mask, batch.image, torch.Generator().manual_seed(self.rules.seed)) * batch.valid
+        with torch.autocast(mask.device.type, torch.bfloat16, enabled=self.bf16):
+            judgement: Judgement = self.discriminator(batch.image, click_maps, shown)
+        return _float(judgement)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ratio": self._ratio,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._ratio = state["ratio"]
+
+    def _judge_masks(self, batch: Batch, click_maps: Tensor, mask: Tensor, step: int) -> Judgement:
+        """On the way to the generator: shown and judged with this step's chance."""
+        shown = self._show(batch, mask, step, self._chance(step, PUSH_STREAM))
+        return self._judge(batch, click_maps, shown, step, exact=False)
+
+    def _show(self, batch: Batch, masks: Tensor, step: int, chance: torch.Generator) -> Tensor:
+        """One or more masks for each photo, one after the other, presented and moved; empty where pixels do not count."""
+        times = len(masks) // len(batch.ids)
+        shown = self.presentation.show(masks, torch.cat([batch.image] * times), chance)
+        return apply_moves(shown * torch.cat([batch.valid] * times), self._moves(batch, step) * times)
+
+    def _judge(self, batch: Batch, click_maps: Tensor, shown: Tensor, step: int, *, exact: bool) -> Judgement:
+        """Shown masks beside their photos and clicks, which are moved as they were."""
+        moves, times = self._moves(batch, step), len(shown) // len(batch.ids)
+        image, maps = (torch.cat([apply_moves(part, moves)] * times) for part in (batch.image, click_maps))
+        with torch.autocast(shown.device.type, torch.bfloat16, enabled=self.bf16 and not exact):
+            judgement: Judgement = self.discriminator(image, maps, shown)
+        return _float(judgement)
+
+    def _moves(self, batch: Batch, step: int) -> list[Move]:
+        rng = np.random.default_rng([self.rules.seed, step, MOVE_STREAM])
+        height, width = batch.image.shape[-2:]
+        return draw_moves(rng, len(batch.ids), height, width, self.rules.augment)
+
+    def _chance(self, step: int, stream: int) -> torch.Generator:
+        seed = int(np.random.default_rng([self.rules.seed, step, stream]).integers(2**63))
+        return torch.Generator().manual_seed(seed)
+
+    def _health(self, reals: list[Tensor], fakes: list[Tensor]) -> dict[str, Tensor]:
+        real, fake = (torch.cat([logits.detach().flatten() for logits in scales]) for scales in (reals, fakes))
+        real_accuracy, fake_accuracy = accuracies(real, fake, self.loss.boundary)
+        return {
+            "d/real_accuracy": real_accuracy,
+            "d/fake_accuracy": fake_accuracy,
+            "d/real_logit": real.mean(),
+            "d/fake_logit": fake.mean(),
+            "d/gap": real.mean() - fake.mean(),
+            "d/spread": torch.cat([real, fake]).std(),
+        }
+
+    def _balance(self, ratio: float) -> float:
+        ratio = min(ratio, BALANCE_MOST)
+        self._ratio = ratio if self._ratio is None else BALANCE_DECAY * self._ratio + (1 - BALANCE_DECAY) * ratio
+        return self._ratio
 
 
-def show(mask: Tensor, valid: Tensor) -> Tensor:
-    """A mask as the discriminator sees it, real or predicted: hard, and empty where pixels do not count.
+def r1(reals: list[Tensor], masks: Tensor) -> Tensor:
+    """Squared gradient of the logits at the masks, a scalar with a graph: mean over images and scales.
 
-    A soft mask beside hard truth is told apart by its softness alone, and the generator would learn hardness instead of
-    shape. The gradient passes straight through the threshold (Bengio et al. 2013).
+    Every patch is a sample of its own, so the sum over an image's patches is divided by their number; where patches overlap
+    their gradients add up. Only the mask's gradient counts: photo and clicks are the condition, the same for both players.
 
     Args:
-        mask: (B, 1, H, W) float in [0, 1].
-        valid: (B, 1, H, W) float, 0 or 1.
+        reals: for each scale (B, 1, H', W') logits of real masks.
+        masks: (N, C, H, W), what the discriminator saw; others than the real ones get no gradient of theirs.
     """
-    hard: Tensor = _StraightThrough.apply(mask)
-    return hard * valid
+    terms = []
+    for logits in reals:
+        (slope,) = torch.autograd.grad(logits.sum(), masks, create_graph=True)
+        terms.append(slope.square().sum() / logits.numel())
+    return _mean(terms)
 
 
-class _StraightThrough(torch.autograd.Function):
-    # Not hard + prob - prob.detach(): rounding would leave traces of prob on predicted masks only.
-    @staticmethod
-    def forward(ctx: Any, prob: Tensor) -> Tensor:
-        return (prob > 0.5).to(prob.dtype)
+def gradient_penalty(mixed: list[Tensor], masks: Tensor) -> Tensor:
+    """(|gradient| - 1)^2 of an image's score at masks between real and predicted ones, mean over them.
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
+    The score is the mean logit, as it stands in the Wasserstein loss.
+
+    Args:
+        mixed: for each scale (B, 1, H', W') logits of the masks between.
+        masks: (3 B, C, H, W), what the discriminator saw; the masks between are the last B.
+    """
+    score = Judgement(mixed, []).score()
+    (slope,) = torch.autograd.grad(score.sum(), masks, create_graph=True)
+    lengths: Tensor = slope[-len(score) :].flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()
+
+
+def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Mean absolute difference of the inner answers, mean over layers and scales, a scalar."""
+    return _mean([(one.float() - other.float()).abs().mean() for one, other in zip(real, fake, strict=True)])
+
+
+def _mean(terms: list[Tensor]) -> Tensor:
+    return terms[0] if len(terms) == 1 else torch.stack(terms).mean()
+
+
+def _float(judgement: Judgement) -> Judgement:
+    return Judgement([logits.float() for logits in judgement.logits], judgement.features)
+
+
+def _mean_over_processes(value: Tensor) -> Tensor:
+    """The same in every process of a data-parallel run; otherwise their weights would drift apart."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(value)
+        value = value / distributed.get_world_size()
+    return value

@@ -10,17 +10,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
 from mfpgan.losses.segmentation import SegmentationLoss
+from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
+from mfpgan.training.ema import running_mean
+from mfpgan.training.health import Watchdog, undecided
 from mfpgan.training.pictures import clicks_sheet
 from mfpgan.training.simulate import Play, play
-from mfpgan.training.validation import validate
+from mfpgan.training.validation import Validation, validate, with_maps
 from mfpgan.types import Batch, ClickStrategy, InputError
 
 
@@ -37,6 +41,8 @@ class StepReport(NamedTuple):
     """Steps in all."""
     metrics: dict[str, float]
     """Logged at this step; empty at most steps."""
+    alarm: str = ""
+    """A sentence when something has begun that a person should look at."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Trainer:
 
     config: TrainConfig
     plan: Plan
-    generator: nn.Module
+    generator: MFPResNetUNet
     adversary: AnyAdversary
     loss: SegmentationLoss
     strategy: ClickStrategy
@@ -94,13 +100,17 @@ class Trainer:
     stop_requested: bool = False
     """Set from outside (a signal): the loop ends after the present step, with a checkpoint."""
     optimizer: torch.optim.Optimizer = field(init=False)
+    ema: AveragedModel | None = field(init=False)
+    """Running mean of the generator's weights."""
     _last_play: tuple[Batch, Play] | None = field(init=False, default=None)
     """The users of the last batch, to be drawn."""
+    _watchdog: Watchdog = field(init=False, default_factory=Watchdog)
 
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.AdamW(  # without decay it is Adam, to the bit
             self.generator.parameters(), lr=self.plan.lr, weight_decay=self.config.weight_decay, fused=True
         )
+        self.ema = running_mean(self.generator, self.config.ema)
 
     @property
     def precision(self) -> str:
@@ -124,6 +134,7 @@ class Trainer:
             last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
 
             metrics: dict[str, float] = {}
+            alarm = ""
             if last or stop or self.step % self.plan.log_every == 0:
                 metrics = {name: float(value) for name, value in stats.items()}
                 seconds = time.perf_counter() - log_started
@@ -133,9 +144,12 @@ class Trainer:
             if last or self.step % self.plan.eval_every == 0:
                 metrics |= self.validate()
             if metrics:
+                alarm = self._watchdog.look(metrics)
+                if "d/real_accuracy" in metrics:
+                    metrics["d/alarm"] = self._watchdog.level
                 self.run.log(metrics, self.step)
                 log_started, log_step = time.perf_counter(), self.step
-            watch(StepReport(self.step, self.plan.steps, metrics))
+            watch(StepReport(self.step, self.plan.steps, metrics, alarm))
             if stop:
                 break
 
@@ -159,25 +173,43 @@ class Trainer:
         self.generator.train()  # play and validation leave it in eval mode
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.generator(batch.image, guidance)
-        prob = logits.float().sigmoid()
-        segmentation = self.loss(logits, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        # The losses meet at the logits, so that each player's gradient is known there, the discriminator's graph is gone
+        # before the generator goes back through its own, and no part of either is walked twice.
+        logits = logits.float()
+        answer = logits.detach().requires_grad_()
+        segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
         self._check_finite(segmentation, "segmentation", lr)
-        stats = self.adversary.update(batch, maps, prob.detach(), self.step)
-        penalty = self.adversary.penalty(batch, maps, prob, self.step)
-        self._check_finite(penalty, "adversarial", lr)
-        loss = segmentation + penalty
+        (pull,) = torch.autograd.grad(segmentation, answer)
+        segmentation, answer = segmentation.detach(), answer.detach()
+        prob = answer.sigmoid()
+        stats = self.adversary.update(batch, maps, prob, self.step)
+        push = self.adversary.push(batch, maps, answer, self.step, pull, self._norm_at_last_layer(logits))
+        self._check_finite(push.loss, "adversarial", lr)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        logits.backward(pull + push.gradient)
         self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.generator)
         return {
-            "train/loss": loss.detach(),
-            "train/seg": segmentation.detach(),
-            "train/adv": penalty.detach(),
+            "train/loss": segmentation + push.loss,
+            "train/seg": segmentation,
+            "train/adv": push.loss,
+            "train/undecided": undecided(prob, batch.valid),
             "train/lr": torch.tensor(lr),
             "train/clicks": torch.tensor(float(np.mean([len(clicks) for clicks in played.clicks]))),
             "train/rounds": torch.tensor(float(np.mean(played.rounds))),
             **stats,
+            **push.stats,
         }
+
+    def _norm_at_last_layer(self, logits: Tensor) -> Callable[[Tensor], Tensor]:
+        def norm(gradient: Tensor) -> Tensor:
+            weight = self.generator.head.weight
+            (at_weight,) = torch.autograd.grad(logits, weight, gradient, retain_graph=True)
+            length: Tensor = at_weight.norm()
+            return length
+
+        return norm
 
     def _check_finite(self, loss: Tensor, name: str, lr: float) -> None:
         if not torch.isfinite(loss):
@@ -188,16 +220,25 @@ class Trainer:
 
     def validate(self) -> dict[str, float]:
         """Validate, and draw the first validation objects and the clicks of the last training batch."""
-        found = validate(
-            self.generator, self.validation(),
-            device=self.device, precision=self.precision, max_clicks=self.config.val_clicks,
-        )  # fmt: skip
+        found = self._validated(self.generator)
         for number, picture in enumerate(found.pictures):
             self.run.image(f"val_triplet_{number}", picture, self.step)
         if self._last_play:
             title = f"simulated clicks ({self.config.clicks}), step {self.step}"
             self.run.image("train_clicks", clicks_sheet(*self._last_play, title), self.step)
-        return found.metrics
+        metrics = found.metrics | self.adversary.probe(
+            with_maps(self.validation(), encoding_of(self.generator), self.device)
+        )
+        if self.ema is not None:
+            averaged = self._validated(self.ema.module).metrics
+            metrics |= {name.replace("val/", "val_ema/"): value for name, value in averaged.items()}
+        return metrics
+
+    def _validated(self, generator: nn.Module) -> Validation:
+        return validate(
+            generator, self.validation(),
+            device=self.device, precision=self.precision, max_clicks=self.config.val_clicks,
+        )  # fmt: skip
 
     def save(self) -> None:
         """Write the checkpoint of the present step."""
@@ -212,6 +253,7 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "adversary": self.adversary.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "ema": {} if self.ema is None else self.ema.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -230,6 +272,8 @@ class Trainer:
             self.generator.load_state_dict(state["generator"])
             self.adversary.load_state_dict(state["adversary"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[-1].strip().rstrip(".")
             raise InputError(

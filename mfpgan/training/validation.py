@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mfpgan.clicks.encoding import click_maps
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.figures import draw_triplet
 from mfpgan.metrics import METRICS, confusion
 from mfpgan.session import THRESHOLD, predict
 from mfpgan.training.pictures import photo_of
 from mfpgan.training.simulate import first_turns
-from mfpgan.types import Batch, Click, Image
+from mfpgan.types import Batch, Click, ClickEncoding, Image
 
 SEED = 1_000_003
 """Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""
@@ -49,7 +50,7 @@ def validate(
     position = 0
     for batch in batches:
         image = batch.image.to(device)
-        clicks = first_turns(batch, STRATEGIES["random"](), seed=SEED, position=position)
+        clicks = _clicks(batch, position)
         masks = _masks(predict(generator, image, clicks, precision))
         for item in range(len(batch.ids)):
             target, ignore = _truth(batch, item)
@@ -62,6 +63,23 @@ def validate(
             scores.setdefault(f"val/iou_{number}", []).extend(ious)
         position += len(batch.ids)
     return Validation({name: float(np.mean(values)) for name, values in scores.items()}, pictures)
+
+
+def with_maps(
+    batches: Iterable[Batch], encoding: ClickEncoding, device: torch.device
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Validation batches on the device, with the (B, 2, H, W) click maps of the random clicks that they are judged by."""
+    position = 0
+    for batch in batches:
+        clicks, position = _clicks(batch, position), position + len(batch.ids)
+        height, width = batch.image.shape[-2:]
+        maps = click_maps(clicks, height, width, encoding.shape, encoding.radius)
+        yield batch.to(device), maps.to(device)
+
+
+def _clicks(batch: Batch, position: int) -> list[tuple[Click, ...]]:
+    """One positive and one negative click for each object, the same in every run; position: of the batch's first object."""
+    return first_turns(batch, STRATEGIES["random"](), seed=SEED, position=position)
 
 
 def _play(generator: nn.Module, batch: Batch, image: Tensor, precision: str, max_clicks: int) -> Iterator[list[float]]:

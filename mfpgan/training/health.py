@@ -1,0 +1,112 @@
+"""How the discriminator is: numbers for the charts, and words when somebody should look."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from mfpgan.models.presentation import blur
+
+SOFTENING_SIGMA_PX = 2.0
+WINDOW = 10
+"""Logged steps that an alarm looks back on."""
+WINS_ACCURACY = 0.98
+DEAD_SPREAD = 1e-3
+SOFTNESS_AUC = 0.9
+
+UNDECIDED = (0.1, 0.9)
+"""A pixel between these probabilities is undecided."""
+
+
+def undecided(prob: Tensor, valid: Tensor) -> Tensor:
+    """Share of the valid pixels with a probability between .1 and .9, a scalar.
+
+    Args:
+        prob, valid: (B, 1, H, W) float in [0, 1].
+    """
+    between = ((prob > UNDECIDED[0]) & (prob < UNDECIDED[1])).float()
+    return (between * valid).sum() / valid.sum().clamp(min=1)
+
+
+def soften(mask: Tensor) -> Tensor:
+    """A drawn mask as an unsure network would answer it: blurred by 2 px and pulled towards .5, with no pixel on the other
+    side of .5 than before unless it lies within the blur of a corner or of a part thinner than that.
+
+    Args:
+        mask: (B, 1, H, W) float32, 0 or 1.
+
+    Returns:
+        (B, 1, H, W) float32 in [.05, .95].
+    """
+    return 0.05 + 0.9 * blur(mask, SOFTENING_SIGMA_PX)
+
+
+def auc(higher: Sequence[float], lower: Sequence[float]) -> float:
+    """Probability that a value of `higher` is above one of `lower`, ties counting half (Mann and Whitney 1947).
+
+    .5 means that nothing tells them apart, 1 and 0 that everything does.
+    """
+    ranks = rankdata([*higher, *lower])
+    count, others = len(higher), len(lower)
+    return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * others))
+
+
+def accuracies(real: Tensor, fake: Tensor, boundary: float | None) -> tuple[Tensor, Tensor]:
+    """Share of real logits above the boundary, and of fake ones below it; None is the middle of the two means."""
+    middle = (real.mean() + fake.mean()) / 2 if boundary is None else torch.as_tensor(boundary, device=real.device)
+    return (real > middle).float().mean(), (fake < middle).float().mean()
+
+
+class Watchdog:
+    """Speaks in words when the discriminator wins, dies, or looks at softness; once, until it has recovered."""
+
+    def __init__(self) -> None:
+        self._logs: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
+        self._said = ""
+        self.level = 0.0
+        """1: it wins; -1: it is dead; .5: it judges softness; 0: nothing to say."""
+
+    def look(self, metrics: Mapping[str, float]) -> str:
+        """The sentence that is new with these metrics of one logged step, or an empty one.
+
+        Args:
+            metrics: as logged; steps without `d/` metrics are passed over.
+        """
+        if "d/real_accuracy" in metrics:
+            self._logs.append(metrics)
+        self.level, words = self._state(metrics.get("d/softness_auc"))
+        new, self._said = (words if words.split(":")[0] != self._said else ""), words.split(":")[0]
+        return new
+
+    def _state(self, softness: float | None) -> tuple[float, str]:
+        if softness is not None:
+            self._softness = softness
+        if len(self._logs) == WINDOW:
+            real, fake, spread, gap = (
+                sum(log[name] for log in self._logs) / WINDOW
+                for name in ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")
+            )
+            if min(real, fake) >= WINS_ACCURACY:
+                return 1.0, (
+                    f"The discriminator wins: over the last {WINDOW} logs it was right on {real:.1%} of real and "
+                    f"{fake:.1%} of predicted patches, so its gradient says little. Try a lower --d-lr, --d-r1 1, "
+                    "--d-augment 0.5 or another --d-mask."
+                )
+            if spread < DEAD_SPREAD and abs(gap) < DEAD_SPREAD:
+                return -1.0, (
+                    f"The discriminator is dead: over the last {WINDOW} logs its logits differed by {spread:.1g} only, "
+                    "whatever it saw, so the adversarial term does nothing. Try a higher --d-lr, less --d-r1, or another "
+                    "--adv."
+                )
+        if self._softness is not None and self._softness > SOFTNESS_AUC:
+            return 0.5, (
+                f"The discriminator judges softness: it tells drawn masks from the same masks softened with AUC "
+                f"{self._softness:.2f}, so the generator learns hardness instead of shape. Try --d-mask ste-blur or ste."
+            )
+        return 0.0, ""
+
+    _softness: float | None = None
