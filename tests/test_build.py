@@ -14,7 +14,13 @@ from PIL import Image
 from mfpgan import build
 from mfpgan.config import TrainConfig
 from mfpgan.data import SAMPLE_FOLDER
-from mfpgan.types import InputError
+from mfpgan.losses.adversarial import ADVERSARIAL
+from mfpgan.models.presentation import PRESENTATIONS
+from mfpgan.tracking import CHECKPOINT
+from mfpgan.training.adversary import Adversary, NoAdversary, Rules
+from mfpgan.training.checkpoint import save_checkpoint
+from mfpgan.training.ema import running_mean
+from mfpgan.types import Batch, InputError
 
 
 def config(**changes: object) -> TrainConfig:
@@ -29,6 +35,99 @@ def test_the_generator_is_a_function_of_the_seed_and_draws_from_nobody() -> None
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+CPU = torch.device("cpu")
+
+
+def adversary(**changes: object) -> Adversary:
+    built = build.adversary_of(config(**changes), CPU)
+    assert isinstance(built, Adversary)
+    return built
+
+
+def test_every_rule_of_the_config_reaches_the_adversary() -> None:
+    built = adversary(
+        adv="wgan-gp", adv_weight=0.2, adv_warmup=3, adv_ramp=4, adv_balance="grad", d_r1_every=7, d_fm=2,
+        d_augment=0.25, d_lr=1e-5, seed=9,
+    )  # fmt: skip
+    assert built.rules == Rules(
+        lr=1e-5, weight=0.2, warmup=3, ramp=4, balance="grad", r1_every=7, gradient_penalty=10, feature_matching=2,
+        augment=0.25, seed=9,
+    )  # fmt: skip
+    assert adversary(d_r1=3).rules == Rules(r1=3), "the rest of the defaults are the config's"
+    assert isinstance(build.adversary_of(config(adv="off"), CPU), NoAdversary)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_the_adversary_takes_the_loss_and_its_bound(name: str) -> None:
+    built = adversary(adv=name)
+    assert built.loss is ADVERSARIAL[name]
+    spectral = any("parametrizations" in key for key in built.discriminator.state_dict())
+    assert spectral == (name != "wgan-gp")
+
+
+@pytest.mark.parametrize("d_mask", PRESENTATIONS)
+@pytest.mark.parametrize(("d_input", "beside"), [("image-clicks-mask", 5), ("clicks-mask", 2), ("mask", 0)])
+def test_the_discriminator_fits_what_it_is_shown(d_mask: str, d_input: str, beside: int) -> None:
+    built = adversary(d_mask=d_mask, d_input=d_input, d_arch="multiscale")
+    assert built.presentation is PRESENTATIONS[d_mask]
+    assert built.discriminator.scales[0][0][0].in_channels == beside + PRESENTATIONS[d_mask].channels
+    batch = Batch(("a",), torch.rand(1, 3, 140, 140), torch.zeros(1, 1, 140, 140), torch.ones(1, 1, 140, 140))
+    judgement = built.judge(batch, torch.zeros(1, 2, 140, 140), batch.target)
+    assert [logits.shape[2:] for logits in judgement.logits] == [(15, 15), (6, 6)]
+
+
+def run_folder(root: Path, trained: TrainConfig, **parts: object) -> Path:
+    """A run as training leaves it."""
+    folder = root / "0123456789abcdef"
+    (folder / CHECKPOINT).parent.mkdir(parents=True)
+    (folder / "config.yaml").write_text(trained.to_yaml())
+    save_checkpoint(folder / CHECKPOINT, {"step": 5, "generator": {}, "adversary": {}, "ema": {}} | parts)
+    return folder
+
+
+def test_either_the_last_weights_or_their_mean_are_loaded(tmp_path: Path) -> None:
+    trained = config(ema=0.75)
+    generator, _ = build.generator_of(trained)
+    mean = running_mean(generator, 0.75)
+    assert mean is not None
+    for value in (2.0, 6.0):  # 3/4 * 2 + 1/4 * 6 = 3
+        torch.nn.init.constant_(generator.head.weight, value)
+        mean.update_parameters(generator)
+    folder = run_folder(tmp_path, trained, generator=generator.state_dict(), ema=mean.state_dict())
+    last, _, step = build.load_generator(folder, CPU)
+    averaged, _, _ = build.load_generator(folder, CPU, "ema")
+    assert step == 5
+    assert (last.head.weight == 6).all()
+    assert (averaged.head.weight == 3).all()
+
+
+def test_a_mean_that_was_not_kept_is_refused(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, config())
+    with pytest.raises(InputError, match=r"--weights ema: run 01234567 keeps no running mean.*--ema"):
+        build.load_generator(folder, CPU, "ema")
+
+
+def test_the_adversary_of_a_run_is_loaded_as_training_left_it(tmp_path: Path) -> None:
+    trained = config(adv="lsgan", adv_balance="grad")
+    left = adversary(adv="lsgan", adv_balance="grad")
+    for weight in left.discriminator.parameters():
+        torch.nn.init.normal_(weight)
+    loaded = build.load_adversary(run_folder(tmp_path, trained, adversary=left.state_dict()), CPU)
+    expected = left.discriminator.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.discriminator.state_dict().items())
+    assert loaded.loss is ADVERSARIAL["lsgan"]
+
+
+def test_a_run_without_adversary_or_with_another_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run 01234567 was trained with --adv off"):
+        build.load_adversary(run_folder(tmp_path / "off", config(adv="off")), CPU)
+    other = adversary(d_arch="multiscale").state_dict()
+    for name, state in (("other", other), ("none", {})):
+        with pytest.raises(InputError, match=r"last\.pt: its discriminator does not fit") as caught:
+            build.load_adversary(run_folder(tmp_path / name, config(), adversary=state), CPU)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_samples_own_val_photos_validate_it() -> None:

@@ -11,15 +11,35 @@ from pydantic import ValidationError
 
 from mfpgan.cli.options import resolve
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.config import PRESETS, AdversaryName, EvalConfig, LossName, TrainConfig, find_config
+from mfpgan.config import (
+    PRESETS,
+    SMALLEST_VIEW_PX,
+    AdversaryName,
+    ArchitectureName,
+    EvalConfig,
+    InputName,
+    LossName,
+    PresentationName,
+    TrainConfig,
+    find_config,
+)
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
+from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, VIEW_PX
+from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.types import InputError
 
 
 def test_literals_are_the_tables() -> None:
     assert get_args(LossName) == tuple(SEGMENTATION)
-    assert get_args(AdversaryName) == ("off", *ADVERSARIAL)
+    assert sorted(get_args(AdversaryName)) == sorted(["off", *ADVERSARIAL])
+    assert get_args(PresentationName) == tuple(PRESENTATIONS)
+    assert get_args(InputName) == tuple(INPUTS)
+    assert get_args(ArchitectureName) == tuple(ARCHITECTURES)
+
+
+def test_the_smallest_crop_is_what_the_last_scale_sees() -> None:
+    assert {name: VIEW_PX * 2 ** (scales - 1) for name, scales in ARCHITECTURES.items()} == SMALLEST_VIEW_PX
 
 
 def test_defaults_are_the_seed_recipe() -> None:
@@ -27,6 +47,89 @@ def test_defaults_are_the_seed_recipe() -> None:
     assert (config.lr, config.lr_step, config.lr_gamma, config.epochs) == (1e-3, 5, 0.1, 20)
     assert (config.batch_size, config.size, config.pos_weight, config.clicks) == (4, 256, 5, "random")
     assert (config.adv, config.adv_weight) == ("hinge", 0.01)
+    assert (config.d_input, config.d_arch, config.d_lr) == ("image-clicks-mask", "patch", 2e-4)
+    assert (config.spectral, config.gradient_penalty) == (True, 0)
+    extras = config.d_r1, config.d_fm, config.d_augment, config.ema, config.adv_warmup, config.adv_ramp
+    assert not any(extras), "what the seed did not have is off"
+    assert config.adv_balance == "fixed"
+    assert config.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "penalty", "spectral"),
+    [
+        ({}, 0, True),
+        ({"d_spectral": False}, 0, False),
+        ({"adv": "wgan-gp"}, 10, False),
+        ({"adv": "wgan-gp", "d_gp": 1}, 1, False),
+        ({"adv": "wgan-gp", "d_gp": 0}, 0, True),
+        ({"adv": "hinge", "d_gp": 2}, 2, False),
+        ({"adv": "hinge", "d_gp": 2, "d_spectral": False}, 2, False),
+        ({"adv": "relativistic", "d_r1": 1, "d_spectral": False}, 0, False),
+    ],
+)
+def test_penalty_and_spectral_norm_follow_from_the_loss(
+    values: dict[str, object], penalty: float, spectral: bool
+) -> None:
+    config = TrainConfig.from_mapping(values, "test")
+    assert (config.gradient_penalty, config.spectral) == (penalty, spectral)
+
+
+CONTRADICTIONS: list[tuple[dict[str, object], list[str]]] = [
+    ({"d_gp": 5, "d_spectral": True}, ["d_gp=5", "d_spectral=true", "slope"]),
+    ({"adv": "wgan-gp", "d_spectral": True}, ["d_gp=10", "d_spectral=true"]),
+    ({"d_gp": 5, "d_r1": 2}, ["d_gp=5", "d_r1=2", "leave one out"]),
+    ({"adv": "wgan-gp", "d_r1": 2}, ["d_gp=10", "d_r1=2"]),
+    ({"adv": "wgan-gp", "d_gp": 0, "d_spectral": False}, ["no bound", "--d-gp 10", "--d-spectral"]),
+    ({"adv_balance": "grad", "adv_weight": 0}, ["adv_balance=grad", "adv_weight=0", "--adv-weight 0.01"]),
+    ({"size": 69}, ["size=69", "70 pixels", "--size 96", "--adv off"]),
+    ({"size": 139, "d_arch": "multiscale"}, ["size=139", "140 pixels", "--size 160"]),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), CONTRADICTIONS, ids=str)
+def test_adversaries_that_contradict_themselves_are_refused_in_one_sentence(
+    values: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        TrainConfig.from_mapping(values, "my.yaml")
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert message.startswith("my.yaml: ")
+    assert message.endswith(".")
+    assert ". " not in message
+    assert "\n" not in message
+    without = TrainConfig.from_mapping(values | {"adv": "off"}, "my.yaml")
+    assert without.warnings() or values.keys() == {"size"}, "off contradicts nothing, and says what it passes over"
+
+
+def test_the_smallest_crops_are_taken() -> None:
+    assert TrainConfig.from_mapping({"size": 70}, "test").size == 70
+    assert TrainConfig.from_mapping({"size": 140, "d_arch": "multiscale"}, "test").size == 140
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"adv": "off", "d_mask": "prob", "adv_warmup": 3}, ["--adv-warmup, --d-mask: no effect with --adv off."]),
+        ({"adv": "off"}, []),
+        ({"adv_weight": 0}, []),
+        ({"adv_weight": 0, "adv_ramp": 5, "d_fm": 1}, ["--adv-ramp, --d-fm: no effect with --adv-weight 0"]),
+        ({"adv_ramp": 5, "d_fm": 1}, []),
+        ({"d_r1_every": 4}, ["--d-r1-every: no effect without --d-r1."]),
+        ({"d_r1_every": 4, "d_r1": 1}, []),
+        ({"steps": 8, "adv_warmup": 8}, ["--adv-warmup 8: the run ends after 8 steps, before the adversary starts."]),
+        ({"steps": 8, "adv_warmup": 7}, []),
+        ({"adv_weight": 0, "d_fm": 1, "d_r1_every": 4}, ["--d-r1-every: no", "--d-fm: no effect with --adv-weight 0"]),
+    ],
+    ids=str,
+)
+def test_options_without_effect_are_named(values: dict[str, object], expected: list[str]) -> None:
+    sentences = TrainConfig.from_mapping(values, "test").warnings()
+    assert len(sentences) == len(expected)
+    for sentence, start in zip(sentences, expected, strict=True):
+        assert sentence.startswith(start)
+        assert sentence.endswith(".")
 
 
 def test_the_table_of_strategies_is_asked_when_a_config_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +189,12 @@ CONFIGS = [
     TrainConfig(),
     TrainConfig(steps=3, adv="off", data="ä: b"),
     TrainConfig(clicks="mixed", parameters={"rounds": 2, "spread": 0.1}),
-    EvalConfig(limit=2),
+    TrainConfig(
+        adv="relativistic", adv_warmup=2, adv_ramp=3, adv_balance="grad", d_r1=0.1, d_r1_every=8, d_fm=1, d_gp=0
+    ),
+    TrainConfig(d_mask="image-mul", d_input="mask", d_arch="multiscale", d_spectral=False, d_augment=0.5, ema=0.999),
+    TrainConfig(adv="wgan-gp", d_gp=5, d_lr=1e-5),
+    EvalConfig(limit=2, weights="ema"),
 ]
 
 
@@ -108,7 +216,7 @@ def test_configs_do_not_change() -> None:
         ({"lr": "fast"}, ["lr='fast'", "number"]),
         ({"size": 31}, ["size=31", "32"]),
         ({"adv": "gan"}, ["adv='gan'", "hinge"]),
-        ({"size": 64}, ["size=64", "70-pixel", "--adv off"]),
+        ({"d_augment": 1.5, "ema": 1}, ["d_augment=1.5", "ema=1"]),
         ({"lr": -1, "seed": -2}, ["lr=-1", "seed=-2"]),
     ],
 )

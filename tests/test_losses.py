@@ -1,4 +1,4 @@
-"""Formulas against numbers worked out by hand, and one contract test over each table."""
+"""Segmentation losses against numbers worked out by hand, and one contract test over their table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from math import log
 import pytest
 import torch
 
-from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION, bce, bce_dice, normalized_focal
 
 
@@ -92,29 +91,3 @@ def test_the_right_answer_costs_less(name: str) -> None:
     target, valid = tensor(1, 0), tensor(1, 1)
     right = SEGMENTATION[name](tensor(4, -4), target, valid, pos_weight=5)
     assert 0 <= right < SEGMENTATION[name](tensor(-4, 4), target, valid, pos_weight=5)
-
-
-def test_hinge_by_hand() -> None:
-    hinge = ADVERSARIAL["hinge"]
-    # Real 2 is beyond the margin (0), real .5 lacks .5; fake -3 is beyond (0), fake 1 costs 2: means .25 and 1.
-    assert hinge.discriminator(tensor(2, 0.5), tensor(-3, 1)).item() == pytest.approx(0.25 + 1)
-    assert hinge.generator(tensor(-3, 1)).item() == pytest.approx(1)
-
-
-def test_bce_by_hand() -> None:
-    loss = ADVERSARIAL["bce"]
-    # sigmoid(log 3) = 3/4: -log(3/4) on real, -log(1 - 3/4) on fake.
-    assert loss.discriminator(tensor(log(3)), tensor(log(3))).item() == pytest.approx(log(4 / 3) + log(4))
-    assert loss.generator(tensor(log(3))).item() == pytest.approx(log(4 / 3))
-
-
-@pytest.mark.parametrize("name", ADVERSARIAL)
-def test_players_pull_in_opposite_directions(name: str) -> None:
-    loss = ADVERSARIAL[name]
-    real, fake = tensor(0.1, -0.2).requires_grad_(), tensor(0.1, -0.2).requires_grad_()
-    loss.discriminator(real, fake).backward()
-    assert (real.grad < 0).all(), "the discriminator raises its logits on real masks"
-    assert (fake.grad > 0).all(), "and lowers them on predicted ones"
-    fake.grad = None
-    loss.generator(fake).backward()
-    assert (fake.grad < 0).all(), "the generator wants them raised"

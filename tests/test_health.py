@@ -1,0 +1,147 @@
+"""Numbers about the discriminator by hand, and when the watchdog speaks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mfpgan.training.health import WINDOW, Watchdog, accuracies, auc, soften, undecided
+
+
+def pixels(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1)
+
+
+def test_auc_by_hand() -> None:
+    assert auc([2, 3], [0, 1]) == 1
+    assert auc([0, 1], [2, 3]) == 0
+    assert auc([1, 1], [1]) == 0.5
+    # 1 is above 0 and below 2: 1; each 2 is above 0 and ties with 2: 1.5; 4 of 6 pairs.
+    assert auc([1, 2, 2], [0, 2]) == pytest.approx(4 / 6)
+
+
+values = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=8)
+
+
+@given(values, values)
+def test_auc_counts_pairs(higher: list[float], lower: list[float]) -> None:
+    wins = sum((one > other) + 0.5 * (one == other) for one in higher for other in lower)
+    assert auc(higher, lower) == pytest.approx(wins / (len(higher) * len(lower)))
+
+
+def test_undecided_by_hand() -> None:
+    prob = pixels(0.05, 0.2, 0.85, 0.95, 0.5, 0.0)
+    # .2, .85 and .5 of six; with .5 and 0 in the ignore band two of four.
+    assert undecided(prob, torch.ones_like(prob)).item() == pytest.approx(3 / 6)
+    assert undecided(prob, pixels(1, 1, 1, 1, 0, 0)).item() == pytest.approx(2 / 4)
+    assert undecided(prob, torch.zeros_like(prob)).item() == 0
+
+
+def test_accuracies_by_hand() -> None:
+    real, fake = torch.tensor([4, 2, 0, 0.6]), torch.tensor([3, -1, 0.2, -0.2])
+
+    def both(boundary: float | None) -> list[float]:
+        return [share.item() for share in accuracies(real, fake, boundary)]
+
+    assert both(0.0) == [3 / 4, 2 / 4], "a real logit on the boundary is not above it"
+    assert both(0.5) == [3 / 4, 3 / 4]
+    # Means 1.65 and .5, the middle is 1.075.
+    assert both(None) == [2 / 4, 3 / 4]
+
+
+def test_a_softened_edge_stays_on_its_side_of_one_half() -> None:
+    for edge in range(1, 40):
+        mask = torch.zeros(1, 1, 40, 40)
+        mask[:, :, :, :edge] = 1
+        for drawn in (mask, 1 - mask, mask.transpose(2, 3)):
+            soft = soften(drawn)
+            assert torch.equal((soft > 0.5).float(), drawn)
+            assert soft.min() >= 0.05 - 1e-6
+            assert soft.max() <= 0.95 + 1e-6
+            assert 0.15 < undecided(soft, torch.ones_like(soft)) * 40 < 8, "a band of some pixels along the edge"
+
+
+def test_softened_plains_by_hand() -> None:
+    assert torch.allclose(soften(torch.zeros(1, 1, 9, 9)), torch.tensor(0.05))
+    assert torch.allclose(soften(torch.ones(1, 1, 9, 9)), torch.tensor(0.95))
+
+
+HEALTHY = {"d/real_accuracy": 0.7, "d/fake_accuracy": 0.8, "d/spread": 0.5, "d/gap": 0.4}
+WINS = {"d/real_accuracy": 0.99, "d/fake_accuracy": 1.0, "d/spread": 3.0, "d/gap": 5.0}
+DEAD = {"d/real_accuracy": 1.0, "d/fake_accuracy": 0.0, "d/spread": 1e-4, "d/gap": 1e-4}
+QUIET = [""] * WINDOW
+
+
+def looks(watchdog: Watchdog, metrics: dict[str, float], times: int = WINDOW) -> list[str]:
+    return [watchdog.look(metrics) for _ in range(times)]
+
+
+def test_the_watchdog_is_silent_about_a_healthy_discriminator_and_about_none() -> None:
+    watchdog = Watchdog()
+    assert looks(watchdog, HEALTHY | {"d/softness_auc": 0.85}, 3 * WINDOW) == QUIET * 3
+    assert watchdog.level == 0
+    assert looks(Watchdog(), {"train/seg": 1.0, "val/iou": 0.5}, 3 * WINDOW) == QUIET * 3
+
+
+def test_the_watchdog_says_once_that_it_wins_and_again_after_it_recovered() -> None:
+    watchdog = Watchdog()
+    assert looks(watchdog, WINS, WINDOW - 1) == QUIET[1:], "not before the window is full"
+    assert watchdog.level == 0
+    words = watchdog.look(WINS)
+    assert words.startswith("The discriminator wins")
+    assert "99.0% of real and 100.0% of predicted" in words
+    assert watchdog.level == 1
+    assert looks(watchdog, WINS) == QUIET
+    assert watchdog.level == 1
+    assert watchdog.look({"train/seg": 1.0}) == "", "steps without the discriminator are passed over"
+    assert watchdog.level == 1
+    # One log of ten at .7: (9 * .99 + .7) / 10 = .961 is below .98.
+    assert watchdog.look(HEALTHY) == ""
+    assert watchdog.level == 0
+    assert looks(watchdog, WINS, WINDOW - 1) == QUIET[1:]
+    assert watchdog.look(WINS).startswith("The discriminator wins")
+
+
+def test_who_is_right_on_one_side_only_does_not_win() -> None:
+    for side in ("d/real_accuracy", "d/fake_accuracy"):
+        assert looks(Watchdog(), WINS | {side: 0.9}, 2 * WINDOW) == QUIET * 2
+
+
+def test_the_watchdog_says_that_it_is_dead() -> None:
+    watchdog = Watchdog()
+    *before, words = looks(watchdog, DEAD)
+    assert before == QUIET[1:]
+    assert words.startswith("The discriminator is dead")
+    assert watchdog.level == -1
+    assert looks(watchdog, DEAD) == QUIET
+    for name in ("d/spread", "d/gap"):
+        assert looks(Watchdog(), DEAD | {name: 0.01}, 2 * WINDOW) == QUIET * 2
+    assert looks(Watchdog(), DEAD | {"d/gap": -0.01}) == QUIET, "a gap the wrong way round is a gap"
+
+
+def test_the_watchdog_says_that_it_judges_softness() -> None:
+    watchdog = Watchdog()
+    soft = {"val/iou": 0.5, "d/softness_auc": 0.95}
+    words = watchdog.look(soft)
+    assert words.startswith("The discriminator judges softness")
+    assert "AUC 0.95" in words
+    assert watchdog.level == 0.5
+    assert watchdog.look(HEALTHY) == ""
+    assert watchdog.level == 0.5, "the last probe holds until the next"
+    assert watchdog.look(soft | {"d/softness_auc": 0.99}) == ""
+    assert watchdog.look({"d/softness_auc": 0.6}) == ""
+    assert watchdog.level == 0
+    assert watchdog.look(soft)
+
+
+def test_winning_goes_before_softness_and_each_sentence_is_one_line() -> None:
+    watchdog = Watchdog()
+    soft = {"d/softness_auc": 0.95}
+    assert watchdog.look(soft)
+    *_, words = looks(watchdog, WINS)
+    assert words.startswith("The discriminator wins")
+    assert "\n" not in words
+    assert watchdog.level == 1
