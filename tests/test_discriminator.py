@@ -46,6 +46,13 @@ def test_each_scale_is_a_network_of_its_own_with_four_features(name: str) -> Non
     assert len(weights) == 5 * 2 * ARCHITECTURES[name], "five convolutions, weight and bias each, none shared"
 
 
+def test_filters_double_up_to_the_most_and_follow_the_width() -> None:
+    for width, filters in ((1.0, [48, 96, 192, 256, 1]), (0.25, [12, 24, 48, 64, 1])):
+        discriminator = MFPDiscriminator(width, spectral=False)
+        convolutions = [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)]
+        assert [convolution.out_channels for convolution in convolutions] == filters
+
+
 def test_every_convolution_is_spectrally_normalised_and_no_batch_norm_is_there() -> None:
     discriminator = MFPDiscriminator(width=0.25)
     convolutions = [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)]

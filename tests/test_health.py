@@ -41,14 +41,14 @@ def test_undecided_by_hand() -> None:
 
 
 def test_accuracies_by_hand() -> None:
-    real, fake = torch.tensor([4, 2, 0, 0.6]), torch.tensor([3, -1, 0.2, -0.2])
+    real, fake = torch.tensor([4, 2, 0, 0.8]), torch.tensor([1.3, -1, 0.2, -0.2])
 
     def both(boundary: float | None) -> list[float]:
         return [share.item() for share in accuracies(real, fake, boundary)]
 
     assert both(0.0) == [3 / 4, 2 / 4], "a real logit on the boundary is not above it"
     assert both(0.5) == [3 / 4, 3 / 4]
-    # Means 1.65 and .5, the middle is 1.075.
+    # Means 1.7 and .075, the middle is .8875.
     assert both(None) == [2 / 4, 3 / 4]
 
 
