@@ -30,7 +30,7 @@ def confusion_figure(confusion: Confusion, title: str) -> Image:
     cells = np.array([[tp, fn], [fp, tn]], np.float64)
     # Shade by the share of the true class, not by count: background always outnumbers the object.
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-    figure = _figure(5.2, 4.6)
+    figure = new_figure(5.2, 4.6)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
     names = (("found", "missed"), ("too much", "left alone"))
@@ -52,7 +52,7 @@ def confusion_figure(confusion: Confusion, title: str) -> Image:
     axes.axvline(0.5, color="white", lw=3)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _render(figure)
+    return render(figure)
 
 
 def clicks_curve_figure(
@@ -75,7 +75,7 @@ def clicks_curve_figure(
     markers = "osD^vP"  # lines stay apart in black and white
     if not 1 <= len(curves) <= len(colours) or not all(curves.values()):
         raise ValueError(f"a figure holds 1 to {len(colours)} curves with at least one click, got {len(curves)}")
-    figure = _figure(6.4, 4.2)
+    figure = new_figure(6.4, 4.2)
     axes = figure.add_subplot()
     for (label, points), colour, marker in zip(curves.items(), colours, markers, strict=False):
         mean, low, high = np.asarray(points, np.float64).T
@@ -101,10 +101,10 @@ def clicks_curve_figure(
         title_fontsize=8,
         fontsize=9,
     )
-    return _render(figure)
+    return render(figure)
 
 
-def _figure(width_in: float, height_in: float) -> Figure:
+def new_figure(width_in: float, height_in: float) -> Figure:
     """A figure that belongs to nobody's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def _figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def _render(figure: Figure) -> Image:
+def render(figure: Figure) -> Image:
     figure.canvas.draw()
     pixels: NDArray[np.uint8] = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
     return pixels

@@ -50,7 +50,7 @@ def validate(
     position = 0
     for batch in batches:
         image = batch.image.to(device)
-        clicks = _clicks(batch, position)
+        clicks = validation_clicks(batch, position)
         masks = _masks(predict(generator, image, clicks, precision))
         for item in range(len(batch.ids)):
             target, ignore = _truth(batch, item)
@@ -71,13 +71,13 @@ def with_maps(
     """Validation batches on the device, with the (B, 2, H, W) click maps of the random clicks that they are judged by."""
     position = 0
     for batch in batches:
-        clicks, position = _clicks(batch, position), position + len(batch.ids)
+        clicks, position = validation_clicks(batch, position), position + len(batch.ids)
         height, width = batch.image.shape[-2:]
         maps = click_maps(clicks, height, width, encoding.shape, encoding.radius)
         yield batch.to(device), maps.to(device)
 
 
-def _clicks(batch: Batch, position: int) -> list[tuple[Click, ...]]:
+def validation_clicks(batch: Batch, position: int) -> list[tuple[Click, ...]]:
     """One positive and one negative click for each object, the same in every run; position: of the batch's first object."""
     return first_turns(batch, STRATEGIES["random"](), seed=SEED, position=position)
 
