@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mfpgan.cli.clicks import clicks
+from mfpgan.cli.diagnose import diagnose
 from mfpgan.cli.options import ConfigCommand, resolve
 from mfpgan.types import InputError
 from mfpgan.version import __version__
@@ -202,6 +203,7 @@ def ui(port: int) -> int:
 
 
 app.add_command(clicks)
+app.add_command(diagnose)
 
 
 @app.group()
