@@ -62,9 +62,10 @@ class Preview:
 def preview(data: DataSet, config: TrainConfig, count: int, rounds: int | None, progress: Progress | None) -> Preview:
     """The first samples of a training run with this config, and the clicks of its simulated user.
 
-    Samples, augmentation and first clicks are those of the run with the same seed and size. There is no network: from the
-    second turn on the user answers what OpenCV's GrabCut makes of the clicks so far, and every sample gets all the turns,
-    where training draws a number of them.
+    Samples, augmentation and first clicks are those of the run with the same seed and size whose validation data is left to
+    its default (another choice of it may hold out other photos). There is no network: from the second turn on the user
+    answers, with the chance that training gives that turn, what OpenCV's GrabCut makes of the clicks so far, and every
+    sample gets all the turns, where training draws a number of them.
 
     Args:
         config: its data fields are not looked at.
@@ -96,7 +97,7 @@ def _play(sample: Sample, strategy: ClickStrategy, rounds: int, seed: list[int])
     clicks: list[Click] = []
     for number in range(rounds + 1):
         seen = grabcut(sample.image, clicks) if number else None
-        rng = np.random.default_rng([*seed, number - 1] if number else seed)
+        rng = np.random.default_rng([*seed, number] if number else seed)
         turn = strategy(sample.target, seen, tuple(clicks), rng, sample.ignore, sample.others)
         turns.append(Turn(seen, turn))
         clicks += turn

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from mfpgan.cli import main
+from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.config import TrainConfig
 from mfpgan.data import open_dataset
 from mfpgan.data.loader import training_batches
 from mfpgan.evaluation.references import grabcut
 from mfpgan.preview import Preview, Turn, preview
-from mfpgan.training.simulate import first_turns
+from mfpgan.training.simulate import CLICK_STREAM, first_turns
 from mfpgan.types import Click, Sample
 
 SYNTHETIC = ("--data", "synthetic", "--size", "64", "--count", "2")
@@ -82,6 +85,26 @@ def test_later_turns_answer_grabcut() -> None:
     assert len(preview(open_dataset("synthetic"), config, 1, None, None).turns[0]) == 1 + 3, "its own rounds"
 
 
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_every_turn_has_the_chance_that_training_gives_it(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+
+    @dataclass(frozen=True)
+    class Draw:
+        rounds: int = 3
+
+        def __call__(self, *arguments: Any) -> tuple[Click, ...]:
+            drawn.append(arguments[3].random())
+            return (Click(20, 20, True),)
+
+    monkeypatch.setitem(STRATEGIES, "draw", Draw)
+    config = TrainConfig(clicks="draw", size=96, seed=5, memory=memory)  # type: ignore[arg-type]
+    preview(open_dataset("synthetic"), config, 2, None, None)
+    streams = [[5, position, CLICK_STREAM, *turn] for position in range(2) for turn in ([], [1], [2], [3])]
+    assert drawn == [np.random.default_rng(stream).random() for stream in streams]
+    assert len(set(drawn)) == 8
+
+
 def test_summary_by_hand() -> None:
     mask = np.zeros((40, 40), bool)
     mask[10:20, 10:20] = True
@@ -127,4 +150,5 @@ def test_help_says_that_no_network_answers(command: Callable[..., tuple[int, str
     code, out, _ = command("--help")
     assert code == 0
     assert "GrabCut" in out
+    assert "validation data" in " ".join(out.split()), "another choice of it holds out other photos"
     assert "--lr" not in out, "only what decides on samples and clicks"

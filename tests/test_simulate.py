@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.session import ClickSession
-from mfpgan.training.simulate import first_turns, play
+from mfpgan.training import pictures
+from mfpgan.training.simulate import CLICK_STREAM, Play, first_turns, play
 from mfpgan.types import Batch, Click, ClickEncoding
 
 COUNT, SIZE = 12, 40
@@ -68,7 +69,7 @@ def test_without_rounds_nothing_runs_and_nobody_is_answered() -> None:
     played = play(batch, batch.image, STRATEGIES["random"](), network, "fp32", seed=3, position=40)
     assert network.images == []
     assert played.previous is None
-    assert played.rounds == [0] * COUNT
+    assert played.passes == played.rounds == [0] * COUNT
     turns = first_turns(batch, STRATEGIES["random"](), seed=3, position=40)
     assert played.turns == [[turn] for turn in turns]
 
@@ -78,13 +79,14 @@ def test_only_samples_that_go_on_are_answered(memory: str) -> None:
     batch, network, user = batch_of(120), Grow(memory), Scripted()
     played = play(batch, batch.image, user, network, "fp32", seed=0, position=0)
     longest = 4 if memory == "modulated" else 3
-    counts = [played.rounds.count(number) for number in range(longest + 1)]
+    counts = [played.passes.count(number) for number in range(longest + 1)]
     assert sum(counts) == 120
     assert min(counts) >= 10  # 24 or 30 expected of each length
     assert network.images == [sum(counts[number:]) for number in range(1, longest + 1)]
-    for turns, rounds in zip(played.turns, played.rounds, strict=True):
-        answered = max(rounds - 1, 0) if memory == "modulated" else rounds  # the first click is answered twice
+    for turns, passes, rounds in zip(played.turns, played.passes, played.rounds, strict=True):
+        answered = max(passes - 1, 0) if memory == "modulated" else passes  # the first click is answered twice
         assert turns == [(Click(0, number, True),) for number in range(answered + 1)]
+        assert rounds == answered
     assert network.norm.running_mean is not None
     assert not network.norm.running_mean.any()  # eval mode: statistics stay
 
@@ -95,14 +97,14 @@ def test_the_network_learns_from_what_a_session_would_show_it(memory: str) -> No
     played = play(batch, batch.image, STRATEGIES["adaptive"](rounds=3), network, "fp32", seed=1, position=0)
     assert played.previous is not None
     assert len({len(clicks) for clicks in played.clicks}) >= 3
-    for item, (clicks, rounds) in enumerate(zip(played.clicks, played.rounds, strict=True)):
+    for item, (clicks, passes) in enumerate(zip(played.clicks, played.passes, strict=True)):
         before = played.previous[item, 0].numpy()
-        if rounds == 0:
+        if passes == 0:
             assert not before.any()
             continue
         session = ClickSession(Grow("none"))  # without memory here: Grow's own answer is the disks of all clicks
         session.set_image(np.zeros((SIZE, SIZE, 3), np.uint8))
-        for click in clicks if memory == "modulated" and rounds == 1 else clicks[:-1]:
+        for click in clicks if memory == "modulated" and passes == 1 else clicks[:-1]:
             session.click(*click)
         np.testing.assert_array_equal(before > 0.5, session.mask)
 
@@ -135,6 +137,26 @@ def test_a_play_is_a_function_of_seed_and_position_and_not_of_the_batch() -> Non
     assert other.turns != whole.turns
 
 
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_every_turn_has_a_chance_of_its_own(memory: str) -> None:
+    """NumPy pads seeds with zeros: a fourth entry of 0 would give the stream of the first turn again."""
+    drawn: dict[int, set[float]] = {}
+
+    class Draw(Scripted):
+        def __call__(self, *arguments: Any) -> tuple[Click, ...]:
+            drawn.setdefault(len(arguments[2]), set()).add(arguments[3].random())
+            return super().__call__(*arguments)
+
+    batch = batch_of()
+    play(batch, batch.image, Draw(), Grow(memory), "fp32", seed=2, position=10)
+    assert drawn.keys() == {0, 1, 2, 3}
+    assert len(drawn[0]) == COUNT
+    assert sum(map(len, drawn.values())) == len(set.union(*drawn.values()))
+    for turn in range(1, 4):  # the turn's number, whatever passes lie behind it
+        expected = {np.random.default_rng([2, 10 + item, CLICK_STREAM, turn]).random() for item in range(COUNT)}
+        assert drawn[turn] <= expected
+
+
 def test_users_see_the_other_objects() -> None:
     batch = batch_of(2)
     others = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.bool)
@@ -153,8 +175,9 @@ def test_users_see_the_other_objects() -> None:
 
 
 def test_masks_come_to_the_host_once_a_round_and_clicks_go_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"cpu": 0, "to": 0, "item": 0, "tolist": 0}
-    for name in counts:
+    names = ["cpu", "to", "numpy", "item", "tolist", "__array__", "__bool__", "__int__", "__float__", "__index__"]
+    counts = dict.fromkeys(names, 0)
+    for name in names:
         original = getattr(Tensor, name)
 
         def counted(self: Tensor, *arguments: Any, _name: str = name, _original: Any = original, **named: Any) -> Any:
@@ -164,6 +187,25 @@ def test_masks_come_to_the_host_once_a_round_and_clicks_go_to_the_device_once(mo
         monkeypatch.setattr(Tensor, name, counted)
     batch, network = batch_of(), Grow("modulated")
     played = play(batch, batch.image, STRATEGIES["mixed"](rounds=3), network, "fp32", seed=1, position=0)
-    passes = max(played.rounds)
+    passes = max(played.passes)
     assert passes == len(network.images) == 4
-    assert counts == {"cpu": passes - 1, "to": passes, "item": 0, "tolist": 0}  # the first answer is read by nobody
+    copies = passes - 1  # the first answer is read by nobody
+    looks = 4  # targets and ignores as NumPy, for the first turns and for the later ones
+    assert counts == dict.fromkeys(counts, 0) | {"cpu": copies, "numpy": copies + looks, "to": passes}
+
+
+def test_the_sheet_of_clicks_counts_turns_and_not_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions: list[str] = []
+    monkeypatch.setattr(
+        pictures, "contact_sheet", lambda tiles, columns, title: captions.extend(tile.caption for tile in tiles)
+    )
+    batch, plus = batch_of(3), Click(20, 20, True)
+    # With modulated memory: nobody answered; answered once, in the first of the two passes; answered, with a turn after it.
+    played = Play([[(plus, plus)], [(plus,)], [(plus,), (plus, plus)]], batch.target, [0, 1, 2])
+    pictures.clicks_sheet(batch, played, "title")
+    assert played.rounds == [0, 0, 1]
+    assert captions == [
+        "2 clicks in 1 turn, no answer yet",
+        "1 click in 1 turn, IoU 1.00",
+        "3 clicks in 2 turns, IoU 1.00",
+    ]

@@ -43,8 +43,9 @@ def clicks() -> None:
 def preview(settings: tuple[str, ...], count: int, rounds: int | None, out: Path, **options: Any) -> None:
     """Draw the clicks of a simulated user on training samples, turn by turn, without training.
 
-    Samples, augmentation and first clicks are those of `mfpgan train` with the same seed and size. No network is there
-    to answer them: between the turns OpenCV's GrabCut does, so later clicks show the user's manner, not a run's.
+    Samples, augmentation and first clicks are those of `mfpgan train` with the same seed and size, if its validation data
+    is left to the default. No network is there to answer them: between the turns OpenCV's GrabCut does, so later clicks
+    show the user's manner, not a run's.
 
     The path is printed on stdout, everything else on stderr.
     """

@@ -20,7 +20,7 @@ def photo_of(batch: Batch, item: int) -> Image:
 
 
 def clicks_sheet(batch: Batch, played: Play, title: str) -> Image:
-    """The first samples of a batch with their clicks, turn by turn, over the answer that the last turn saw.
+    """The first samples of a batch with their clicks, turn by turn, over the last answer given.
 
     Args:
         batch: on the CPU.
@@ -33,13 +33,14 @@ def clicks_sheet(batch: Batch, played: Play, title: str) -> Image:
     tiles = []
     for item in range(min(len(batch.ids), MOST_TILES)):
         target, ignore = batch.target[item, 0].numpy() > 0, batch.valid[item, 0].numpy() == 0
-        turns, rounds = played.turns[item], played.rounds[item]
-        words, seen = f"{len(played.clicks[item])} clicks", None
-        if played.previous is None or not rounds:
+        turns, clicks = played.turns[item], len(played.clicks[item])
+        words = f"{clicks} click{'s' * (clicks != 1)} in {len(turns)} turn{'s' * (len(turns) != 1)}"
+        seen = None
+        if played.previous is None or not played.passes[item]:
             words += ", no answer yet"
         else:
             seen = (played.previous[item, 0] > THRESHOLD).cpu().numpy()
-            words += f", {rounds} answer{'s' * (rounds > 1)}, IoU {iou(confusion(seen, target, ignore)):.2f}"
+            words += f", IoU {iou(confusion(seen, target, ignore)):.2f}"
         tiles.append(
             Tile(
                 image=photo_of(batch, item),

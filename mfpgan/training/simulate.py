@@ -14,7 +14,8 @@ from mfpgan.session import THRESHOLD, encoding_of, forward
 from mfpgan.types import Batch, BoolMask, Click, ClickStrategy
 
 CLICK_STREAM, LENGTH_STREAM = 4, 5
-"""Third entry of a seed, beside the loader's streams; later turns add their number as a fourth."""
+"""Third entry of a seed, beside the loader's streams. Later turns add their number as a fourth, from 1: NumPy pads seeds
+with zeros, so 0 would be the stream of the first turn again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,16 @@ class Play:
     turns: list[list[tuple[Click, ...]]]
     """For each sample its turns, oldest first; a turn is the clicks made at one sight of the answer."""
     previous: Tensor | None
-    """(B, 1, H, W) float32 on the images' device, the answer before the last turn, 0 where none was given; None if nobody
-    was answered."""
-    rounds: list[int]
+    """(B, 1, H, W) float32 on the images' device, the last answer given, 0 where none was; None if nobody was answered. The
+    last turn is made at sight of it, unless nothing was wrong with it or, with memory "modulated", it is the first of the
+    two passes at the first click, which no user sees."""
+    passes: list[int]
     """Forward passes without gradient behind each sample."""
+
+    @property
+    def rounds(self) -> list[int]:
+        """For each sample the turns after its first, each at sight of an answer."""
+        return [len(turns) - 1 for turns in self.turns]
 
     @property
     def clicks(self) -> list[list[Click]]:
@@ -82,15 +89,15 @@ def play(
     turns = [[turn] for turn in first_turns(batch, strategy, seed=seed, position=position)]
     twice = encoding_of(generator).memory == "modulated"
     longest = strategy.rounds + twice
-    rounds = [
+    passes = [
         int(np.random.default_rng([seed, position + item, LENGTH_STREAM]).integers(longest + 1)) if longest else 0
         for item in range(len(turns))
     ]
-    if not any(rounds):
-        return Play(turns, None, rounds)
+    if not any(passes):
+        return Play(turns, None, passes)
     view, previous = _View.of(batch), image.new_zeros(len(turns), 1, *image.shape[-2:])
-    for number in range(max(rounds)):
-        going = [item for item, wanted in enumerate(rounds) if wanted > number]
+    for number in range(max(passes)):
+        going = [item for item, wanted in enumerate(passes) if wanted > number]
         rows = torch.tensor(going, device=image.device)
         clicks = [[click for turn in turns[item] for click in turn] for item in going]
         prob = forward(generator, image[rows], clicks, precision, previous[rows] if number else None)
@@ -99,10 +106,11 @@ def play(
             continue
         masks: NDArray[np.bool_] = (prob[:, 0] > THRESHOLD).cpu().numpy()
         for item, made, mask in zip(going, clicks, masks, strict=True):
-            turn = view.turn(strategy, item, mask, made, [seed, position + item, CLICK_STREAM, number])
+            stream = [seed, position + item, CLICK_STREAM, number if twice else number + 1]
+            turn = view.turn(strategy, item, mask, made, stream)
             if turn:
                 turns[item].append(turn)
-    return Play(turns, previous, rounds)
+    return Play(turns, previous, passes)
 
 
 @dataclass(frozen=True, slots=True)
