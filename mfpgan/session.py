@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mfpgan.clicks.encoding import standing
 from mfpgan.clicks.guidance import encode
 from mfpgan.types import BoolMask, Click, ClickEncoding, Image, Probability
 from mfpgan.zoom import View, clicks_in, crop, next_view, paste
@@ -43,8 +44,9 @@ def predict(
             by a generator with memory. None at the first click.
 
     Returns:
-        (B, 1, H, W) float32 probabilities on the image's device. Where no click is positive, clicks can only take away:
-        the answer is nowhere above `previous`, so negative clicks alone on a fresh image give an empty mask.
+        (B, 1, H, W) float32 probabilities on the image's device. Where no positive click stands (of several on a pixel
+        the last), clicks can only take away: the answer is nowhere above `previous`, and empty without one, so negative
+        clicks alone on a fresh image give an empty mask.
 
     Raises:
         ValueError: a click lies outside the image, or the precision is another word.
@@ -69,9 +71,15 @@ def forward(
             logits: Tensor = generator(image, guidance)
         prob = logits.float().sigmoid()
         for number, image_clicks in enumerate(clicks):
-            if not any(click.positive for click in image_clicks):
+            if not _positive_stands(image_clicks, image):
                 prob[number] = 0 if previous is None else torch.minimum(prob[number], previous[number])
         return prob
+
+
+def _positive_stands(clicks: Sequence[Click], image: Tensor) -> bool:
+    """Whether a click says what belongs to the object and is not withdrawn; image: (B, 3, H, W)."""
+    height, width = image.shape[-2:]
+    return any(click.positive for click in standing(clicks, height, width))
 
 
 def encoding_of(generator: nn.Module) -> ClickEncoding:
@@ -92,12 +100,17 @@ class _Answer(NamedTuple):
 class ClickSession:
     """One user at one image: `set_image`, then `click`, `undo` and `reset` in any order.
 
+    The network is shown its last answer, and is held to it while clicks only take away, from the second click on if a
+    positive click stands before and with the newest. Otherwise the newest is a first click (see `predict`): no earlier
+    click has said what the object is, or the only one that did is withdrawn.
+
     Args:
         generator: as in `predict`; moved to `device`.
         device: where the network runs, by default where the generator is; pictures and masks of the interface are NumPy arrays.
         precision: "fp32", or "bf16" for autocast.
         zoom: from the second click on, look closely at the part of the photo round the last mask (RITM's zoom-in, see
-            `mfpgan.zoom`).
+            `mfpgan.zoom`). A click outside that part, which can only be a negative one, leaves the answer as it is: the
+            network would not see it.
     """
 
     def __init__(
@@ -199,12 +212,13 @@ class ClickSession:
     def _answer(self, click: Click) -> _Answer:
         image, clicks = self._known_image(), [*self.clicks, click]
         start = perf_counter()
-        previous, view = None, None
-        if self._answers:
-            _, previous, last = self._answers[-1]
-            view = next_view(self._numpy(previous), clicks, last) if self.zoom else None
-        if view is None or previous is None:
+        previous, view = self._remembered(image, clicks), None
+        if previous is not None and self.zoom:
+            view = next_view(self._numpy(previous), clicks, self._answers[-1].view)
+        if previous is None or view is None:
             prob = predict(self.generator, image, [clicks], self.precision, previous)
+        elif not view.holds(click):
+            prob = previous
         else:
             near, before = crop(image, view), crop(previous, view)
             near_prob = predict(self.generator, near, [clicks_in(clicks, view)], self.precision, before)
@@ -213,6 +227,12 @@ class ClickSession:
             torch.cuda.synchronize(prob.device)
         self.forward_seconds += perf_counter() - start
         return _Answer(click, prob, view)
+
+    def _remembered(self, image: Tensor, clicks: Sequence[Click]) -> Tensor | None:
+        """The last answer, (1, 1, H, W); None where the newest of the clicks counts as the first, see the class."""
+        if _positive_stands(clicks[:-1], image) and _positive_stands(clicks, image):
+            return self._answers[-1].prob
+        return None
 
     @staticmethod
     def _numpy(prob: Tensor) -> Probability:

@@ -9,7 +9,8 @@ the boxes in isegm/utils/misc.py). Four departures, each where RITM's code does 
 - Clicks move into the crop as its pixels do, corner onto corner (`align_corners`), and are rounded. RITM multiplies by
   the ratio of the sizes, which is up to one enlarged pixel away from what was clicked.
 - Negative clicks outside the view are left out; RITM keeps them with coordinates outside, where at most the rim of
-  their disk reaches into the crop. Nothing is lost: the answer is 0 out there.
+  their disk reaches into the crop. Nothing is lost: the mask is empty out there, and `ClickSession` repeats its last
+  answer when such a click is the newest.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ def next_view(previous: Probability | None, clicks: Sequence[Click], last: View 
     """Where the network looks to answer the newest click.
 
     The new view is the bounding box of the previous mask and of all positive clicks, enlarged about its middle and cut
-    off at the photo's edges. It holds every pixel of the previous mask and every positive click.
+    off at the photo's edges. It holds every pixel of the previous mask and every positive click. A positive click that
+    a later one on its pixel has withdrawn is none.
 
     Args:
         previous: (H, W) float32 in [0, 1], the answer before the newest click; None counts as empty.
-        clicks: all clicks, the newest included, in pixels of the photo.
+        clicks: all clicks, the newest included, oldest first, in pixels of the photo.
         last: what this function returned for the click before; None after `set_image`.
 
     Returns:
@@ -79,13 +81,15 @@ def next_view(previous: Probability | None, clicks: Sequence[Click], last: View 
             raise ValueError(
                 f"click at y={click.y}, x={click.x} lies outside the image of height {height} and width {width}"
             )
-        if click.positive:
-            mask[click.y, click.x] = True
+    last_on_pixel = {(click.y, click.x): click for click in clicks}
+    positive = [click for click in last_on_pixel.values() if click.positive]
+    for click in positive:
+        mask[click.y, click.x] = True
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, bottom = _enlarged(int(rows[0]), int(rows[-1]), height)
     left, right = _enlarged(int(columns[0]), int(columns[-1]), width)
     new = View(top, left, bottom, right)
-    if last is not None and all(last.holds(click) for click in clicks if click.positive):
+    if last is not None and all(last.holds(click) for click in positive):
         return last if _overlap(last, new) >= KEEP_IOU else new
     return new
 
@@ -114,25 +118,27 @@ def crop(planes: torch.Tensor, view: View, size_px: int = CROP_PX) -> torch.Tens
 def clicks_in(clicks: Sequence[Click], view: View, size_px: int = CROP_PX) -> tuple[Click, ...]:
     """The clicks that lie in the view, in pixels of its crop; those outside are left out.
 
-    `next_view` holds all positive clicks, so only negative ones are lost to it, and never the newest if it was made on
-    the previous mask. When a view is shrunk, two clicks may fall on one pixel.
+    `next_view` holds all positive clicks, so only negative ones are lost to it.
 
     Args:
-        clicks: in pixels of the photo, in any order.
+        clicks: in pixels of the photo, oldest first.
 
     Returns:
-        In the same order; each lies on the pixel of `crop(photo, view, size_px)` nearest to the photo's pixel.
+        In the same order; each lies on the pixel of `crop(photo, view, size_px)` nearest to the photo's pixel. Where a
+        view is shrunk and an older click on another pixel of the photo lies there already, the younger one gives way to
+        the nearest free pixel (of equally near ones the first in reading order), because on one pixel it would withdraw
+        the older one. With no pixel free it does so.
     """
     height, width = crop_size(view, size_px)
-    return tuple(
-        Click(
-            _moved(click.y - view.top, view.bottom - view.top, height),
-            _moved(click.x - view.left, view.right - view.left, width),
-            click.positive,
-        )
-        for click in clicks
-        if view.holds(click)
-    )
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    moved = []
+    for y, x, positive in filter(view.holds, clicks):
+        if (y, x) not in places:
+            row = _moved(y - view.top, view.bottom - view.top, height)
+            column = _moved(x - view.left, view.right - view.left, width)
+            places[y, x] = _nearest_free(row, column, height, width, set(places.values()))
+        moved.append(Click(*places[y, x], positive))
+    return tuple(moved)
 
 
 def paste(probability: torch.Tensor, view: View, height: int, width: int) -> torch.Tensor:
@@ -166,6 +172,18 @@ def _overlap(a: View, b: View) -> float:
     return rows * columns
 
 
-def _moved(offset: int, length: int, crop_length: int) -> int:
-    """Pixel `offset` of `length` in a crop of `crop_length` pixels, first onto first and last onto last."""
-    return round(offset * (crop_length - 1) / (length - 1)) if length > 1 else 0
+def _moved(offset: int, length: int, crop_length: int) -> float:
+    """Where pixel `offset` of `length` lies in a crop of `crop_length` pixels, first onto first and last onto last."""
+    return offset * (crop_length - 1) / (length - 1) if length > 1 else 0.0
+
+
+def _nearest_free(row: float, column: float, height: int, width: int, taken: set[tuple[int, int]]) -> tuple[int, int]:
+    """The pixel nearest to (row, column) that is not taken; the nearest of all if there is none."""
+    nearest = round(row), round(column)
+    if nearest not in taken or len(taken) == height * width:
+        return nearest
+    rows, columns = np.ogrid[:height, :width]
+    squared = (rows - row) ** 2 + (columns - column) ** 2
+    squared[tuple(zip(*taken, strict=True))] = np.inf
+    first, second = divmod(int(squared.argmin()), width)
+    return first, second

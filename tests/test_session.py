@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from mfpgan.clicks.encoding import click_maps
 from mfpgan.clicks.modulation import modulate
 from mfpgan.session import ClickSession, predict
 from mfpgan.types import Click, ClickEncoding
+from mfpgan.zoom import View, crop, paste
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -146,7 +148,7 @@ def test_memory_is_fed_as_the_generator_asks(memory, channels, passes):
     assert not seen[0][:, 2:].any()
     first = session.click(4, 20, True)
     assert len(seen) == passes + 1
-    assert session.click(10, 20, False) is not first
+    session.click(10, 20, False)
     if memory != "none":
         np.testing.assert_array_equal(seen[-1][0, 2].numpy(), first)
     if memory == "modulated":
@@ -181,6 +183,41 @@ def test_negative_clicks_alone_give_an_empty_mask(memory):
     assert (prob <= previous).all()
 
 
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_a_withdrawn_positive_click_frees_nothing(memory):
+    class Everything(Remember):
+        def forward(self, image, guidance):
+            return guidance[:, :1] * 0 + 5
+
+    network, photo, previous = Everything(memory), torch.zeros(1, 3, 20, 30), torch.rand(1, 1, 20, 30)
+    plus, minus = Click(3, 3, True), Click(3, 3, False)
+    assert not predict(network, photo, [[plus, minus]]).any()
+    assert (predict(network, photo, [[plus, minus]], previous=previous) <= previous).all()
+    assert (predict(network, photo, [[minus, plus]], previous=previous) > 0.9).all()
+    session = ClickSession(network)
+    session.set_image(RGB)
+    assert session.click(*plus).all()
+    assert not session.click(*minus).any()  # as if it were alone
+    assert session.click(9, 9, True).all()
+
+
+def test_the_first_positive_click_is_answered_twice_whatever_came_before():
+    session = ClickSession(Remember("modulated"))
+    session.set_image(RGB)
+    seen, passes = session.generator.seen, []
+    # The fourth and the fifth withdraw both positive clicks, so the last one is a first again.
+    for click in [(3, 3, False), (10, 12, True), (10, 20, True), (10, 12, False), (10, 20, False), (15, 25, True)]:
+        before = len(seen)
+        answer = session.click(*click)
+        passes.append(len(seen) - before)
+    assert passes == [2, 2, 1, 1, 2, 2]
+    alone = ClickSession(Remember("modulated"))
+    alone.set_image(RGB)
+    for click in [(3, 3, False), (10, 12, False), (10, 20, False)]:
+        alone.click(*click)
+    np.testing.assert_array_equal(alone.click(15, 25, True), answer)
+
+
 def test_of_several_clicks_on_a_pixel_the_last_counts(session):
     session.click(10, 12, False)
     session.click(10, 12, True)
@@ -209,3 +246,81 @@ def test_forward_seconds_count_the_network(session):
     assert once > 0
     session.click(3, 4, True)
     assert session.forward_seconds > once
+
+
+PHOTO = np.random.default_rng(1).integers(0, 256, (600, 600, 3), np.uint8)
+ON, NEAR = (300, 300, True), (320, 310, True)
+# The answer to ON is a disk of radius 5, rows and columns 295 to 305. With NEAR the rows end at 320 and the columns at 310:
+# middles 307.5 and 302.5, 100 to either side, rounded to even: 201 by 201 pixels, enlarged to 400 by 400, 399 steps for 200.
+VIEW = View(208, 202, 409, 403)
+IN_CROP = [Click(184, 196, True), Click(223, 215, True)]  # 92, 98, 112 and 108 times 1.995
+
+
+class Look(Remember):
+    """Remembers the photos too."""
+
+    def __init__(self, memory):
+        super().__init__(memory)
+        self.photos = []
+
+    def forward(self, image, guidance):
+        self.photos.append(image)
+        return super().forward(image, guidance)
+
+
+def close_up(memory):
+    session = ClickSession(Look(memory), zoom=True)
+    session.set_image(PHOTO)
+    return session
+
+
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_zoom_shows_the_network_the_view_alone(memory):
+    session = close_up(memory)
+    whole = torch.from_numpy(session.click(*ON))[None, None]
+    photo = session.generator.photos[-1]
+    assert photo.shape == (1, 3, 600, 600)
+    prob = session.click(*NEAR)
+    guidance = session.generator.seen[-1]
+    assert torch.equal(session.generator.photos[-1], crop(photo, VIEW))
+    assert torch.equal(guidance[:, :2], click_maps([IN_CROP], 400, 400))
+    before = crop(whole, VIEW)
+    if memory != "none":
+        assert torch.equal(guidance[:, 2:3], before)
+    if memory == "modulated":
+        assert torch.equal(guidance[:, 3:], modulate(before, [IN_CROP]))
+    answer = Remember(memory)(photo, guidance).sigmoid()
+    np.testing.assert_array_equal(prob, paste(answer, VIEW, 600, 600)[0, 0].numpy())
+    inside = np.zeros((600, 600), bool)
+    inside[VIEW.top : VIEW.bottom, VIEW.left : VIEW.right] = True
+    assert (prob > 0).sum() == inside.sum()
+    assert not prob[~inside].any()
+
+
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_undo_brings_the_view_back_too(memory):
+    session, straight = close_up(memory), close_up(memory)
+    for one in (session, straight):
+        one.click(*ON)
+        one.click(*NEAR)
+    session.click(20, 590, True)  # far away: another view
+    assert session.generator.photos[-1].shape != session.generator.photos[-2].shape
+    session.undo()
+    for click in [(330, 300, False), (310, 310, True)]:
+        np.testing.assert_array_equal(session.click(*click), straight.click(*click))
+        assert torch.equal(session.generator.photos[-1], straight.generator.photos[-1])
+
+
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_a_click_outside_the_view_changes_nothing_and_keeps_it(memory):
+    session = close_up(memory)
+    session.click(*ON)
+    before = session.click(*NEAR)
+    passes = len(session.generator.seen)
+    np.testing.assert_array_equal(session.click(5, 5, False), before)
+    assert len(session.generator.seen) == passes
+    assert session.clicks[-1] == Click(5, 5, False)
+    session.click(300, 320, False)  # inside
+    assert torch.equal(session.generator.photos[-1], session.generator.photos[-2])
+    assert session.generator.seen[-1][0, 1].sum() == 81
+    np.testing.assert_array_equal(session.undo(), before)

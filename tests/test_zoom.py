@@ -51,6 +51,16 @@ def test_positive_clicks_widen_the_box_and_negative_ones_do_not():
     assert next_view(one_pixel, [OFF, Click(849, 500, False)], None) == (350, 400, 551, 601)
 
 
+def test_a_withdrawn_positive_click_does_not_widen_the_box():
+    one_pixel = probability(900, 1000, (450, 500, 451, 501))
+    plus, minus = Click(849, 500, True), Click(849, 500, False)
+    assert next_view(one_pixel, [plus, minus], None) == (350, 400, 551, 601)
+    assert next_view(one_pixel, [minus, plus], None) == (370, 400, 900, 601)
+    last = View(350, 400, 551, 601)
+    assert next_view(one_pixel, [plus, minus], last) == last
+    assert next_view(one_pixel, [minus, plus], last) != last
+
+
 @pytest.mark.parametrize("shape", [(150, 120), (1, 1), (100, 1), (200, 201)])
 def test_a_photo_below_the_least_view_is_seen_whole(shape):
     middle_y, middle_x = shape[0] // 2, shape[1] // 2
@@ -109,7 +119,10 @@ def twin(previous, clicks, last):
     wanted = {(int(y), int(x)) for y, x in np.argwhere(previous > 0.5)}
     if len(clicks) < 2 or not wanted:
         return None
-    wanted |= {(click.y, click.x) for click in clicks if click.positive}
+    positive = [
+        c for n, c in enumerate(clicks) if c.positive and not any(c[:2] == later[:2] for later in clicks[n + 1 :])
+    ]
+    wanted |= {(click.y, click.x) for click in positive}
     box = []
     for axis in (0, 1):
         numbers = [pixel[axis] for pixel in wanted]
@@ -119,7 +132,7 @@ def twin(previous, clicks, last):
     if last is None:
         return tuple(box)
     rows, columns = (set(range(last[i], last[i + 1] + 1)) for i in (0, 2))
-    if any(click.positive and (click.y not in rows or click.x not in columns) for click in clicks):
+    if any(click.y not in rows or click.x not in columns for click in positive):
         return tuple(box)
     iou = 1.0
     for old, new in ((rows, set(range(box[0], box[1] + 1))), (columns, set(range(box[2], box[3] + 1)))):
@@ -167,7 +180,8 @@ def test_a_new_view_loses_no_positive_click_and_no_pixel_of_the_mask(moment):
     previous, clicks, _ = moment
     view = next_view(previous, clicks, None)
     if view is not None:
-        assert all(view.holds(click) for click in clicks if click.positive)
+        standing = {click[:2]: click for click in clicks}.values()
+        assert all(view.holds(click) for click in standing if click.positive)
         assert all(view.holds(Click(*pixel, False)) for pixel in np.argwhere(previous > 0.5))
 
 
@@ -248,17 +262,35 @@ def test_clicks_by_hand():
     assert clicks_in(clicks, view) == (Click(0, 0, True), Click(399, 399, False), Click(200, 201, True))
 
 
+def test_clicks_that_meet_in_a_shrunk_crop_stay_apart():
+    view = View(0, 0, 801, 801)  # shrunk to 400 by 400: 399 steps for 800
+    plus, beside, minus = Click(0, 0, True), Click(0, 1, True), Click(0, 1, False)
+    # 1 * .49875 is nearest to column 0, where the first click is; column 1 is the nearest free one.
+    assert clicks_in([plus, minus], view) == (Click(0, 0, True), Click(0, 1, False))
+    # (0, 1) and (1, 0) are equally near to (0, 0): reading order.
+    assert clicks_in([minus, plus], view) == (Click(0, 0, False), Click(0, 1, True))
+    # Of clicks on one pixel of the photo the last still withdraws the others.
+    assert clicks_in([beside, plus, minus], view) == (Click(0, 0, True), Click(0, 1, True), Click(0, 0, False))
+    # 800 by 1 pixels are shrunk to 2 by 1: no room for a third.
+    first, second, third = clicks_in([Click(y, 0, True) for y in range(3)], View(0, 0, 800, 1), 2)
+    assert (first.y, second.y, third.y) == (0, 1, 0)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_clicks_stay_in_the_crop_and_in_order(data):
+def test_clicks_stay_in_the_crop_and_apart(data):
     height, width, size_px = (data.draw(st.integers(1, limit)) for limit in (1000, 1000, 500))
     top, left = data.draw(st.integers(0, 2000)), data.draw(st.integers(0, 2000))
     view = View(top, left, top + height, left + width)
-    ys, xs = (sorted(data.draw(st.integers(0, side - 1)) for _ in range(2)) for side in (height, width))
-    first, second = clicks_in([Click(top + y, left + x, True) for y, x in zip(ys, xs, strict=True)], view, size_px)
+    near = st.integers(0, min(height, 4) - 1), st.integers(0, min(width, 4) - 1)
+    anywhere = st.integers(0, height - 1), st.integers(0, width - 1)
+    pixels = data.draw(st.lists(st.tuples(*near) | st.tuples(*anywhere), min_size=1, max_size=6))
+    clicks = [Click(top + y, left + x, True) for y, x in pixels]
+    moved = clicks_in(clicks, view, size_px)
     crop_height, crop_width = crop_size(view, size_px)
-    assert 0 <= first.y <= second.y < crop_height
-    assert 0 <= first.x <= second.x < crop_width
-    if crop_height >= height and ys[0] < ys[1]:  # enlarged: no two pixels become one
-        assert first.y < second.y
-    assert click_maps([[first, second]], crop_height, crop_width).sum() >= 1  # raises for a click outside
+    assert click_maps([moved], crop_height, crop_width).sum() >= 1  # raises for a click outside
+    assert moved[:1] == clicks_in(clicks[:1], view, size_px)  # earlier clicks do not move for later ones
+    places = {(click.y, click.x) for click in moved}
+    assert len(places) == min(len(set(pixels)), crop_height * crop_width)
+    if crop_height >= height and crop_width >= width:  # enlarged: nobody has to give way
+        assert moved == tuple(clicks_in([click], view, size_px)[0] for click in clicks)
