@@ -249,7 +249,7 @@ def load_adversary(folder: Path, device: torch.device) -> Adversary:
         adversary.load_state_dict(load_checkpoint(path)["adversary"])
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(
-            f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[0]})."
+            f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[-1].strip()})."
         ) from None
     return adversary
 

@@ -65,7 +65,7 @@ ProtocolName = Literal["single", "interactive", "both"]
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
     strategy_field: ClassVar[str]
     """The field that names a click strategy."""
 
@@ -296,8 +296,8 @@ class TrainConfig(_Config):
         if self.adv_balance == "grad" and not self.adv_weight:
             raise ValueError("adv_balance=grad with adv_weight=0 balances nothing; use --adv-weight 0.01 or fixed")
 
-    def warnings(self) -> list[str]:
-        """Options that are set and do nothing, a sentence each."""
+    def warnings(self, steps: int) -> list[str]:
+        """Options that are set and do nothing in a run of so many steps, a sentence each."""
         fields = type(self).model_fields
         changed = [name for name in fields if name.startswith(("adv_", "d_")) and self._changed(name)]
         if self.adv == "off" and changed:
@@ -308,9 +308,9 @@ class TrainConfig(_Config):
         idle = [name for name in ("adv_ramp", "d_fm") if self._changed(name)]
         if not self.adv_weight and idle:
             sentences.append(f"{_flags(idle)}: no effect with --adv-weight 0, the generator never hears of it.")
-        if self.steps and self.adv_warmup >= self.steps:
+        if self.adv_warmup >= steps:
             sentences.append(
-                f"--adv-warmup {self.adv_warmup}: the run ends after {self.steps} steps, before the adversary starts."
+                f"--adv-warmup {self.adv_warmup}: the run ends after {steps} steps, before the adversary starts."
             )
         return sentences
 

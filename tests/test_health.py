@@ -64,6 +64,14 @@ def test_a_softened_edge_stays_on_its_side_of_one_half() -> None:
             assert 0.15 < undecided(soft, torch.ones_like(soft)) * 40 < 8, "a band of some pixels along the edge"
 
 
+def test_softening_keeps_thin_parts_and_corners() -> None:
+    drawn = torch.zeros(1, 1, 30, 30)
+    drawn[:, :, 5:25, 5:7] = drawn[:, :, 10:12, 5:25] = drawn[:, :, 20, 20] = 1
+    soft = soften(drawn)
+    assert torch.equal((soft > 0.5).float(), drawn)
+    assert (soft[drawn > 0].min(), soft[drawn == 0].max()) == (pytest.approx(0.55), pytest.approx(0.45))
+
+
 def test_softened_plains_by_hand() -> None:
     assert torch.allclose(soften(torch.zeros(1, 1, 9, 9)), torch.tensor(0.05))
     assert torch.allclose(soften(torch.ones(1, 1, 9, 9)), torch.tensor(0.95))
@@ -145,3 +153,19 @@ def test_winning_goes_before_softness_and_each_sentence_is_one_line() -> None:
     assert words.startswith("The discriminator wins")
     assert "\n" not in words
     assert watchdog.level == 1
+
+
+def test_an_alarm_that_lasts_is_not_repeated_when_another_comes_and_goes() -> None:
+    watchdog = Watchdog()
+    soft = {"d/softness_auc": 0.95}
+    assert "softness" in watchdog.look(HEALTHY | soft)
+    words = [word for word in looks(watchdog, WINS, 2 * WINDOW) if word]
+    assert len(words) == 1
+    assert "wins" in words[0]
+    assert watchdog.level == 1
+    assert not any(looks(watchdog, HEALTHY, 2 * WINDOW))
+    assert watchdog.level == 0.5
+
+
+def test_a_discriminator_that_prefers_softness_judges_it_too() -> None:
+    assert "AUC 0.02" in Watchdog().look(HEALTHY | {"d/softness_auc": 0.02})

@@ -94,6 +94,76 @@ def test_off_is_weight_zero_to_the_bit_and_a_weight_matters(adv: str, tmp_path: 
     assert not equal(off[1], one[1])
 
 
+EVERYTHING = {
+    "adv": "relativistic", "d_mask": "gumbel", "d_r1": 1, "d_r1_every": 3, "d_fm": 1, "d_augment": 0.5, "adv_ramp": 4,
+    "adv_balance": "grad", "adv_weight": 0.1, "ema": 0.9,
+}  # fmt: skip
+
+
+def test_every_rule_at_once_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    changes = {**EVERYTHING, "steps": 7, "eval_every": 7}
+    history, whole = run(tmp_path / "whole", **changes)
+    first = make(tmp_path / "parts", **changes)
+
+    def stop(report: StepReport) -> None:
+        first.stop_requested = report.step == 3
+
+    first.train(stop)
+    second = make(tmp_path / "parts", **changes)
+    second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
+    reports: list[StepReport] = []
+    second.train(reports.append)
+    assert equal(second.generator.state_dict(), whole)
+    assert reports[-1].metrics.keys() >= {"val_ema/iou", "val_ema/iou_3", "d/softness_auc", "d/r1", "d/alarm"}
+    timeless = [{k: v for k, v in r.metrics.items() if k != "train/samples_per_second"} for r in reports]
+    assert timeless == history[4:]
+
+
+def test_the_running_mean_follows_and_changes_nothing(tmp_path: Path) -> None:
+    plain, averaged = make(tmp_path, steps=3), make(tmp_path, steps=3, ema=0.5)
+    weights = []
+    for batch in plain.batches(range(3)):
+        plain.train_step(batch)
+        averaged.train_step(batch)
+        weights.append(averaged.generator.head.bias.detach().clone())
+    assert equal(plain.generator.state_dict(), averaged.generator.state_dict())
+    expected = (weights[0] / 2 + weights[1] / 2) / 2 + weights[2] / 2
+    assert averaged.ema is not None
+    assert torch.allclose(averaged.ema.module.head.bias, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("adv", ["off", *ADVERSARIAL])
+def test_a_step_keeps_no_tensor_that_nobody_fetches(adv: str, tmp_path: Path) -> None:
+    trainer = make(tmp_path, adv=adv)
+    batch = next(iter(trainer.batches(range(1))))
+    kept: list[int] = []
+    fetched: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
+        kept.append(len(kept))
+        return kept[-1], tensor
+
+    def fetch(packed: tuple[int, torch.Tensor]) -> torch.Tensor:
+        fetched.append(packed[0])
+        return packed[1]
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, fetch):
+        trainer.train_step(batch)
+    assert kept
+    assert sorted(set(kept) - set(fetched)) == []
+
+
+def test_an_alarm_reaches_the_watcher_once(tmp_path: Path) -> None:
+    trainer = make(tmp_path, adv="hinge", steps=14)
+    won = {name: torch.tensor(1.0) for name in ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")}
+    trainer.adversary.update = lambda *_: won  # type: ignore[method-assign]
+    reports: list[StepReport] = []
+    trainer.train(reports.append)
+    assert [report.step for report in reports if report.alarm] == [10]
+    assert "discriminator wins" in reports[9].alarm
+    assert [report.metrics["d/alarm"] for report in reports] == [0.0] * 9 + [1.0] * 5
+
+
 @pytest.mark.parametrize(("adv", "cut"), [("off", 2), ("hinge", 1), ("hinge", 6)])
 def test_eight_steps_are_some_and_the_rest(adv: str, cut: int, tmp_path: Path) -> None:
     # The learning rate falls after 2, 4 and 6 steps, the adversary wakes up after 5, and an epoch ends after 3.

@@ -59,9 +59,9 @@ _RELATIVISTIC = AdversarialLoss(
 )
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
-    "hinge": _HINGE,
     "bce": _BCE,
     "lsgan": _LSGAN,
+    "hinge": _HINGE,
     "wgan-gp": _WGAN,
     "relativistic": _RELATIVISTIC,
 }

@@ -42,9 +42,10 @@ class Judgement(NamedTuple):
 class MFPDiscriminator(nn.Module):
     """Says for every overlapping 70x70 patch whether the mask on it was drawn by people or by the generator.
 
-    PatchGAN after Isola et al., CVPR 2017 (theirs is C64-C128-C256-C512, this C48-C96-C192-C256), with spectral norm (Miyato et al., ICLR 2018) on every
-    convolution instead of batch norm: batch statistics would tell real from fake by themselves. Several scales after Wang
-    et al., pix2pixHD, CVPR 2018: equal networks on pictures averaged down by 2, so that the second sees 140x140 pixels.
+    PatchGAN after Isola et al., CVPR 2017 (theirs is C64-C128-C256-C512, this C48-C96-C192-C256), with spectral norm
+    (Miyato et al., ICLR 2018) on every convolution instead of batch norm: batch statistics would tell real from fake by
+    themselves. Several scales after Wang et al., pix2pixHD, CVPR 2018: equal networks on pictures averaged down by 2, so
+    that the second sees 140x140 pixels.
 
     Args:
         width: factor on the channel counts, above 0; 1 means 48 filters in the first layer.

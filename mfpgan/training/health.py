@@ -33,16 +33,17 @@ def undecided(prob: Tensor, valid: Tensor) -> Tensor:
 
 
 def soften(mask: Tensor) -> Tensor:
-    """A drawn mask as an unsure network would answer it: blurred by 2 px and pulled towards .5, with no pixel on the other
-    side of .5 than before unless it lies within the blur of a corner or of a part thinner than that.
+    """A drawn mask as an unsure network would answer it: blurred by 2 px and pulled towards .5, every pixel on the side of
+    .5 where it was. So only the softness is new, never the shape, also at corners and on thin parts.
 
     Args:
         mask: (B, 1, H, W) float32, 0 or 1.
 
     Returns:
-        (B, 1, H, W) float32 in [.05, .95].
+        (B, 1, H, W) float32 in [.05, .45] beside the object and in [.55, .95] on it.
     """
-    return 0.05 + 0.9 * blur(mask, SOFTENING_SIGMA_PX)
+    soft = 0.05 + 0.9 * blur(mask, SOFTENING_SIGMA_PX)
+    return torch.where(mask > 0.5, soft.clamp(min=0.55), soft.clamp(max=0.45))
 
 
 def auc(higher: Sequence[float], lower: Sequence[float]) -> float:
@@ -62,51 +63,53 @@ def accuracies(real: Tensor, fake: Tensor, boundary: float | None) -> tuple[Tens
 
 
 class Watchdog:
-    """Speaks in words when the discriminator wins, dies, or looks at softness; once, until it has recovered."""
+    """Speaks in words when the discriminator wins, dies, or looks at softness: once, until that has passed."""
 
     def __init__(self) -> None:
         self._logs: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
-        self._said = ""
+        self._softness = 0.5
+        self._said: set[float] = set()
         self.level = 0.0
         """1: it wins; -1: it is dead; .5: it judges softness; 0: nothing to say."""
 
     def look(self, metrics: Mapping[str, float]) -> str:
-        """The sentence that is new with these metrics of one logged step, or an empty one.
+        """What is new with these metrics of one logged step, in words; otherwise empty.
 
         Args:
             metrics: as logged; steps without `d/` metrics are passed over.
         """
         if "d/real_accuracy" in metrics:
             self._logs.append(metrics)
-        self.level, words = self._state(metrics.get("d/softness_auc"))
-        new, self._said = (words if words.split(":")[0] != self._said else ""), words.split(":")[0]
-        return new
+        self._softness = metrics.get("d/softness_auc", self._softness)
+        alarms = self._alarms()
+        self.level = next(iter(alarms), 0.0)
+        words = " ".join(sentence for level, sentence in alarms.items() if level not in self._said)
+        self._said = set(alarms)
+        return words
 
-    def _state(self, softness: float | None) -> tuple[float, str]:
-        if softness is not None:
-            self._softness = softness
+    def _alarms(self) -> dict[float, str]:
+        """What there is to say now, by level, the most serious first."""
+        alarms = {}
         if len(self._logs) == WINDOW:
             real, fake, spread, gap = (
                 sum(log[name] for log in self._logs) / WINDOW
                 for name in ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")
             )
             if min(real, fake) >= WINS_ACCURACY:
-                return 1.0, (
+                alarms[1.0] = (
                     f"The discriminator wins: over the last {WINDOW} logs it was right on {real:.1%} of real and "
                     f"{fake:.1%} of predicted patches, so its gradient says little. Try a lower --d-lr, --d-r1 1, "
                     "--d-augment 0.5 or another --d-mask."
                 )
             if spread < DEAD_SPREAD and abs(gap) < DEAD_SPREAD:
-                return -1.0, (
+                alarms[-1.0] = (
                     f"The discriminator is dead: over the last {WINDOW} logs its logits differed by {spread:.1g} only, "
                     "whatever it saw, so the adversarial term does nothing. Try a higher --d-lr, less --d-r1, or another "
                     "--adv."
                 )
-        if self._softness is not None and self._softness > SOFTNESS_AUC:
-            return 0.5, (
+        if max(self._softness, 1 - self._softness) > SOFTNESS_AUC:
+            alarms[0.5] = (
                 f"The discriminator judges softness: it tells drawn masks from the same masks softened with AUC "
                 f"{self._softness:.2f}, so the generator learns hardness instead of shape. Try --d-mask ste-blur or ste."
             )
-        return 0.0, ""
-
-    _softness: float | None = None
+        return alarms

@@ -17,7 +17,7 @@ class Move(NamedTuple):
     """One picture's move. Only whole pixels go elsewhere: nothing is resampled, so a hard mask stays hard."""
 
     turns: int
-    """Quarter turns; 2 at most half a turn for pictures that are not square."""
+    """Quarter turns; only 0 or 2 in pictures that are not square."""
     mirrored: bool
     down: int
     right: int

@@ -178,7 +178,7 @@ class Trainer:
         logits = logits.float()
         answer = logits.detach().requires_grad_()
         segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
-        self._check_finite(segmentation, "segmentation", lr)
+        self._check_finite(segmentation.detach(), "segmentation", lr)
         (pull,) = torch.autograd.grad(segmentation, answer)
         segmentation, answer = segmentation.detach(), answer.detach()
         prob = answer.sigmoid()
