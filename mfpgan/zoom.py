@@ -118,7 +118,7 @@ def crop(planes: torch.Tensor, view: View, size_px: int = CROP_PX) -> torch.Tens
 def clicks_in(clicks: Sequence[Click], view: View, size_px: int = CROP_PX) -> tuple[Click, ...]:
     """The clicks that lie in the view, in pixels of its crop; those outside are left out.
 
-    `next_view` holds all positive clicks, so only negative ones are lost to it.
+    `next_view` holds all positive clicks that stand, so only negative ones are lost to it.
 
     Args:
         clicks: in pixels of the photo, oldest first.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mfpgan.training.validation import TRIPLETS, validate
-from mfpgan.types import Batch
+from mfpgan.types import Batch, ClickEncoding
 
 
 class Disks(nn.Module):
@@ -55,3 +55,28 @@ def test_validation_is_the_same_whatever_the_batch_size() -> None:
 def test_without_data_there_is_nothing_to_say() -> None:
     found = validate(Disks(), [], device=torch.device("cpu"), precision="fp32", max_clicks=2)
     assert found == ({}, [])
+
+
+class Invert(nn.Module):
+    """The whole photo at the first click, and then the opposite of its last answer; counts the objects it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.click_encoding = ClickEncoding(memory="previous")
+        self.shown: list[int] = []
+
+    def forward(self, image: Tensor, guidance: Tensor) -> Tensor:
+        self.shown.append(len(image))
+        return 10 - 20 * guidance[:, 2:3].round()
+
+
+def test_an_object_without_a_new_click_keeps_its_answer() -> None:
+    target = torch.ones(2, 1, 40, 60)
+    target[1, :, :, 30:] = 0  # the left half: half of the photo is right at first, and half of nothing afterwards
+    batch = Batch(("whole", "half"), torch.rand(2, 3, 40, 60), target, torch.ones_like(target))
+    network = Invert()
+    found = validate(network, [batch], device=torch.device("cpu"), precision="fp32", max_clicks=3)
+    # `whole` is right after one click and is not clicked again; `half` is everything, nothing, everything.
+    means = [found.metrics[f"val/iou_{number}"] for number in (1, 2, 3)]
+    assert means == [(1 + 0.5) / 2, (1 + 0) / 2, (1 + 0.5) / 2]
+    assert network.shown == [2, 2, 1, 1], "the two random clicks, then only those who click"

@@ -83,17 +83,25 @@ def validation_clicks(batch: Batch, position: int) -> list[tuple[Click, ...]]:
 
 
 def _play(generator: nn.Module, batch: Batch, image: Tensor, precision: str, max_clicks: int) -> Iterator[list[float]]:
-    """IoU of every object of a batch after each click of the robot; all objects make their k-th click together."""
+    """IoU of every object of a batch after each click of the robot; all objects make their k-th click together.
+
+    Where the robot has nothing left to correct the object keeps its answer, as in protocol `interactive`.
+    """
     robot, rng = STRATEGIES["center"](), np.random.default_rng(0)  # the robot draws nothing
     clicks: list[list[Click]] = [[] for _ in batch.ids]
     truths = [_truth(batch, item) for item in range(len(clicks))]
-    prob: Tensor | None = None
-    masks: NDArray[np.bool_] | None = None
-    for _ in range(max_clicks):
-        for item, (target, ignore) in enumerate(truths):
-            clicks[item] += robot(target, None if masks is None else masks[item], clicks[item], rng, ignore)
-        prob = predict(generator, image, clicks, precision, prob)
-        masks = _masks(prob)
+    prob = image.new_zeros(len(clicks), 1, *image.shape[-2:])
+    masks = np.zeros((len(clicks), *image.shape[-2:]), np.bool_)
+    for number in range(max_clicks):
+        turns = [robot(target, masks[i], clicks[i], rng, ignore) for i, (target, ignore) in enumerate(truths)]
+        going = [item for item, turn in enumerate(turns) if turn]
+        if going:
+            for item in going:
+                clicks[item] += turns[item]
+            rows = torch.tensor(going, device=image.device)
+            before = prob[rows] if number else None
+            prob[rows] = predict(generator, image[rows], [clicks[item] for item in going], precision, before)
+            masks = _masks(prob)
         yield [METRICS["iou"](confusion(mask, *truth)) for mask, truth in zip(masks, truths, strict=True)]
 
 
