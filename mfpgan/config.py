@@ -83,8 +83,11 @@ class _Config(BaseModel):
         if not dotted:
             return values
         rest = {key: value for key, value in values.items() if key not in dotted}
+        parameters = rest.get("parameters", {})
+        if not isinstance(parameters, dict):
+            return rest  # refused as a field of the wrong type
         given = {key.removeprefix(start): value for key, value in dotted.items()}
-        return rest | {"parameters": {**rest.get("parameters", {}), **given}}
+        return rest | {"parameters": parameters | given}
 
     @model_validator(mode="after")
     def _known_parameters(self) -> Self:
@@ -104,10 +107,14 @@ class _Config(BaseModel):
     @classmethod
     def from_mapping(cls, values: dict[str, Any], origin: str) -> Self:
         """Checked config from plain values; InputError names every wrong field of `origin` at once."""
+        problems = [_unknown(cls, "parameters")] if "parameters" in values else []  # here they are keys of their own
         try:
-            return cls(**values)
+            config = cls(**{key: value for key, value in values.items() if key != "parameters"})
         except ValidationError as error:
-            raise InputError(f"{origin}: {'; '.join(_problem(cls, item) for item in error.errors())}.") from None
+            problems += [_problem(cls, item) for item in error.errors()]
+        if problems:
+            raise InputError(f"{origin}: {'; '.join(problems)}.")
+        return config
 
     @classmethod
     def from_yaml(cls, path: Path) -> dict[str, Any]:
@@ -136,10 +143,14 @@ def _problem(model: type[BaseModel], error: Any) -> str:
     """One wrong field in words."""
     field = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = [name for name in model.model_fields if name != "parameters"]
-        return f"unknown key {field!r}, expected one of {', '.join(known)}"
+        return _unknown(model, field)
     message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"{field}={error['input']!r}: {message[:1].lower()}{message[1:]}" if field else message
+
+
+def _unknown(model: type[BaseModel], key: str) -> str:
+    known = [name for name in model.model_fields if name != "parameters"]
+    return f"unknown key {key!r}, expected one of {', '.join(known)}"
 
 
 class TrainConfig(_Config):

@@ -248,3 +248,24 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 def test_yaml_may_write_off_as_it_likes(text: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
     assert TrainConfig.from_mapping(TrainConfig.from_yaml(tmp_path / "c.yaml"), "c").adv == "off"
+
+
+@pytest.mark.parametrize("values", [{"parameters": 3}, {"parameters": {"spread": 0.2}}, {"parameters": 3, "lr": -1}])
+def test_parameters_is_no_key_of_a_file_or_the_command_line(values: dict[str, object]) -> None:
+    for more in ({}, {"clicks.rounds": 1}):
+        with pytest.raises(InputError) as caught:
+            TrainConfig.from_mapping({"clicks": "adaptive", **values, **more}, "my.yaml")
+        message = str(caught.value)
+        assert message.startswith("my.yaml: unknown key 'parameters', expected one of data, ")
+        assert ("lr=-1" in message) == ("lr" in values)
+        assert "\n" not in message
+    with pytest.raises(InputError, match=r"^config: unknown key 'parameters'"):
+        resolve(TrainConfig, {}, None, ("parameters=3", "clicks.rounds=1"))
+
+
+def test_in_python_parameters_are_a_dict_or_refused() -> None:
+    config = TrainConfig(clicks="adaptive", parameters={"spread": 0.2}, **{"clicks.rounds": 1})  # type: ignore[arg-type]
+    assert config.strategy() == STRATEGIES["adaptive"](spread=0.2, rounds=1)
+    assert TrainConfig.from_mapping(config.model_dump() | {"workers": 0}, "resumed").strategy() == config.strategy()
+    with pytest.raises(ValidationError, match="valid dictionary"):
+        TrainConfig(clicks="adaptive", parameters=3, **{"clicks.rounds": 1})  # type: ignore[arg-type]
