@@ -65,6 +65,7 @@ def test_objects_photos_and_order(folder: Path) -> None:
         "4/11",
     ]  # by image; the crowd and the line are out
     assert list(data.objects_of_image) == [[0, 1], [2]]
+    assert data.objects_of_image is data.objects_of_image, "subsets ask anew for every image"
     assert [item.category for item in data.objects] == ["cup", "cup", "dog"]
     square = np.zeros((HEIGHT, WIDTH), bool)
     square[2:4, 1:5] = True

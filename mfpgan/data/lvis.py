@@ -79,6 +79,7 @@ class LvisDataSet:
         self._by_image: dict[int, list[int]] = {}
         for number, item in enumerate(index.objects):
             self._by_image.setdefault(item.image, []).append(number)
+        self._objects_of_image = list(self._by_image.values())
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -107,7 +108,7 @@ class LvisDataSet:
     @property
     def objects_of_image(self) -> Sequence[Sequence[int]]:
         """For each image that has any, the indices of its objects."""
-        return list(self._by_image.values())
+        return self._objects_of_image
 
     def digest(self) -> str:
         """First 16 hex digits of the file's SHA-256."""
