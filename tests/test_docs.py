@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from test_strategies import check_turn, random_case
 
 from mfpgan.cli import app, main
 from mfpgan.clicks.strategies import STRATEGIES
+from mfpgan.zoom import View, crop
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +45,7 @@ def test_the_python_of_the_readme_runs() -> None:
     assert names["mask"].shape == names["sample"].target.shape  # type: ignore[attr-defined]
 
 
-def test_the_click_strategy_of_the_readme_trains_and_plays(
+def test_the_click_strategy_of_the_readme_trains_and_plays_and_keeps_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     block = next(block for block in BLOCKS if "class Edge" in block)
@@ -52,15 +55,47 @@ def test_the_click_strategy_of_the_readme_trains_and_plays(
     strategy = importlib.import_module("edge").Edge
     assert '`"edge": Edge,`' in README
     monkeypatch.setitem(STRATEGIES, "edge", strategy)  # the line in the table
-    line = (
+
+    def run(line: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", shlex.split(line))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    train = (
         "mfpgan train --data synthetic --size 96 --width 0.1 --adv off --steps 2 --batch-size 2 --encoder-weights none"
     )
-    monkeypatch.setattr("sys.argv", [*shlex.split(line), "--clicks", "edge", "--set", "clicks.depth=2"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
-    run_id = capsys.readouterr().out.strip()
+    code, out, _ = run(f"{train} --clicks edge --set clicks.depth=2")
+    run_id = out.strip()
+    assert code == 0
     assert "clicks.depth: 2" in (tmp_path / "runs" / run_id / "config.yaml").read_text()
+    code, _, err = run(f"{train} --clicks edge --set clicks.depth=0")
+    assert code == 2
+    assert "clicks.depth=0: input should be greater than or equal to 1" in err
+
+    play = f"mfpgan eval --run-id {run_id} --data synthetic --protocol interactive --limit 1 --max-clicks 2 --json"
+    code, out, _ = run(f"{play} --robot edge --set robot.depth=2")
+    result = json.loads(out)["interactive"]
+    assert (code, result["robot"], result["parameters"]) == (0, "edge", {"depth": 2})
+    assert len(result["loss"]) == 3, "its clicks more than those of center"
+    views: list[View] = []
+    monkeypatch.setattr("mfpgan.session.crop", lambda planes, view: (views.append(view), crop(planes, view))[1])
+    code, out, _ = run(f"{play} --zoom")
+    result = json.loads(out)["interactive"]
+    assert (code, result["zoom"], result["robot"]) == (0, True, "center")
+    assert views, "the network looked closely"
+
+    assert run("mfpgan clicks preview --data synthetic --size 96 --count 1 --rounds 1 --clicks edge")[:2] == (
+        0,
+        "clicks.png\n",
+    )
+
+    for case in range(60):
+        target, prediction, clicks, ignore = random_case(case)
+        turn = strategy()(target, prediction, clicks, np.random.default_rng(case), ignore)
+        check_turn("edge", target, prediction, clicks, ignore, turn)
+        assert len(turn) <= 1
+        assert turn == strategy()(target, prediction, clicks, np.random.default_rng(case), ignore)
     target = np.zeros((30, 30), np.bool_)
     target[5:25, 5:25] = True
     for seed in range(50):
@@ -68,11 +103,6 @@ def test_the_click_strategy_of_the_readme_trains_and_plays(
         assert click_.positive
         assert min(click_.y - 4, 25 - click_.y, click_.x - 4, 25 - click_.x) in (1, 2)
     assert strategy()(target, target, (), np.random.default_rng(0)) == ()
-    monkeypatch.setattr("sys.argv", [*shlex.split(line), "--clicks", "edge", "--set", "clicks.depth=0"])
-    with pytest.raises(SystemExit) as refused:
-        main()
-    assert refused.value.code == 2
-    assert "clicks.depth=0: input should be greater than or equal to 1" in capsys.readouterr().err
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
