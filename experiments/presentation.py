@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--objects", type=int, default=256, help="held-out objects")
-    parser.add_argument("--into", type=Path, metavar="FILE", help="Markdown file to put the table into")
+    parser.add_argument("--into", type=Path, nargs="*", default=[], metavar="FILE", help="Markdown files for the table")
     arguments = parser.parse_args()
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in PRESENTATIONS}
     for seed in range(arguments.seeds):
@@ -63,8 +63,8 @@ def main() -> None:
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     text = "\n".join(lines)
     print(text)
-    if arguments.into:
-        put(arguments.into, "presentation", text)
+    for page in arguments.into:
+        put(page, "presentation", text)
 
 
 def one_seed(data: str, steps: int, objects: int, seed: int) -> dict[str, tuple[float, ...]]:
