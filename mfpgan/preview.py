@@ -62,8 +62,8 @@ class Preview:
 def preview(data: DataSet, config: TrainConfig, count: int, rounds: int | None, progress: Progress | None) -> Preview:
     """The first samples of a training run with this config, and the clicks of its simulated user.
 
-    Samples, augmentation and first clicks are those of the run with the same seed and size whose validation data is left to
-    its default (another choice of it may hold out other photos). There is no network: from the second turn on the user
+    Samples, augmentation and first clicks are those of the run with the same seed and size whose validation data is left
+    to its default (another choice of it may hold out other photos). There is no network: from the second turn on the user
     answers, with the chance that training gives that turn, what OpenCV's GrabCut makes of the clicks so far, and every
     sample gets all the turns, where training draws a number of them.
 

@@ -250,8 +250,9 @@ def test_forward_seconds_count_the_network(session):
 
 PHOTO = np.random.default_rng(1).integers(0, 256, (600, 600, 3), np.uint8)
 ON, NEAR = (300, 300, True), (320, 310, True)
-# The answer to ON is a disk of radius 5, rows and columns 295 to 305. With NEAR the rows end at 320 and the columns at 310:
-# middles 307.5 and 302.5, 100 to either side, rounded to even: 201 by 201 pixels, enlarged to 400 by 400, 399 steps for 200.
+# The answer to ON is a disk of radius 5, rows and columns 295 to 305. With NEAR the rows end at 320, the columns at 310:
+# middles 307.5 and 302.5, 100 to either side, rounded to even. 201 by 201 pixels are enlarged to 400 by 400, so 399 steps
+# stand for 200.
 VIEW = View(208, 202, 409, 403)
 IN_CROP = [Click(184, 196, True), Click(223, 215, True)]  # 92, 98, 112 and 108 times 1.995
 

@@ -200,7 +200,7 @@ def test_the_sheet_of_clicks_counts_turns_and_not_passes(monkeypatch: pytest.Mon
         pictures, "contact_sheet", lambda tiles, columns, title: captions.extend(tile.caption for tile in tiles)
     )
     batch, plus = batch_of(3), Click(20, 20, True)
-    # With modulated memory: nobody answered; answered once, in the first of the two passes; answered, with a turn after it.
+    # With modulated memory: not answered; answered in the first of the two passes; answered, with a turn after it.
     played = Play([[(plus, plus)], [(plus,)], [(plus,), (plus, plus)]], batch.target, [0, 1, 2])
     pictures.clicks_sheet(batch, played, "title")
     assert played.rounds == [0, 0, 1]

@@ -35,8 +35,8 @@ LIMITS = {
     "rounds": (0, 20),
 }
 SEVERAL_AT_ONCE = {"random", "multi", "mixed"}
-"""Their first turn holds several clicks and also points at background that nobody claimed. The other users of PARAMETERS click
-once a turn; of users added later nobody knows."""
+"""Their first turn holds several clicks and also points at background that nobody claimed. The other users of PARAMETERS
+click once a turn; of users added later nobody knows."""
 
 
 def may_point_at_background(name):

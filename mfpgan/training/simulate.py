@@ -14,8 +14,8 @@ from mfpgan.session import THRESHOLD, encoding_of, forward
 from mfpgan.types import Batch, BoolMask, Click, ClickStrategy
 
 CLICK_STREAM, LENGTH_STREAM = 4, 5
-"""Third entry of a seed, beside the loader's streams. Later turns add their number as a fourth, from 1: NumPy pads seeds
-with zeros, so 0 would be the stream of the first turn again."""
+"""Third entry of a seed, beside the loader's streams. Later turns add their number as a fourth, from 1: NumPy pads
+seeds with zeros, so 0 would be the stream of the first turn again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Play:
     turns: list[list[tuple[Click, ...]]]
     """For each sample its turns, oldest first; a turn is the clicks made at one sight of the answer."""
     previous: Tensor | None
-    """(B, 1, H, W) float32 on the images' device, the last answer given, 0 where none was; None if nobody was answered. The
-    last turn is made at sight of it, unless nothing was wrong with it or, with memory "modulated", it is the first of the
-    two passes at the first click, which no user sees."""
+    """(B, 1, H, W) float32 on the images' device, the last answer given, 0 where none was; None if nobody was answered.
+    The last turn is made at sight of it, unless nothing was wrong with it or, with memory "modulated", it is the first of
+    the two passes at the first click, which no user sees."""
     passes: list[int]
     """Forward passes without gradient behind each sample."""
 
