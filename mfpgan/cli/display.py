@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -33,6 +34,16 @@ def warn(text: str) -> None:
     stderr.print(Panel(escape(text), title="warning", border_style="bold yellow", style="yellow"))
 
 
+class _Bar(Progress):
+    """With the numbers on lines of their own below: there are more of them than a line holds."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["text"]:
+                yield Text(task.fields["text"], style="dim")
+
+
 class Watch:
     """Progress of long work: a bar on a terminal, otherwise a plain line now and then.
 
@@ -48,8 +59,8 @@ class Watch:
         self._text = ""
         self._bar: Progress | None = None
         if stderr.is_terminal:
-            self._bar = Progress(
-                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
+            self._bar = _Bar(
+                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
                 TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=stderr,
             )  # fmt: skip
             self._task = self._bar.add_task(what, total=None, completed=done, text="")
