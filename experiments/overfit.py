@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path, help="folder of images/ and masks/")
     parser.add_argument("--out", required=True, type=Path, help="folder for the photos and the runs")
-    parser.add_argument("--adv", nargs="+", default=["off", "hinge", "relativistic"])
+    parser.add_argument("--adv", nargs="+", default=["hinge", "off"])
     parser.add_argument("--into", type=Path, metavar="FILE", help="Markdown file to put the table into")
     arguments = parser.parse_args()
     photos = eight_photos(arguments.data, arguments.out.resolve())

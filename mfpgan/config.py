@@ -359,7 +359,7 @@ class EvalConfig(_Config):
     weights: Literal["last", "ema"] = "last"
     """The generator as training left it, or the running mean of its weights (of runs with --ema)."""
     zoom: bool = False
-    """From the second click on, look closely at the part round the last mask, as RITM does."""
+    """Show the network everything at the size it was trained at: the photo, then the part round the last mask, as RITM does."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the random clicks and of the bootstrap."""
     precision: PrecisionName = "auto"

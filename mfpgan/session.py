@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mfpgan.clicks.encoding import standing
 from mfpgan.clicks.guidance import encode
 from mfpgan.types import BoolMask, Click, ClickEncoding, Image, Probability
-from mfpgan.zoom import View, clicks_in, crop, next_view, paste
+from mfpgan.zoom import CROP_PX, View, clicks_in, crop, next_view, paste
 
 THRESHOLD = 0.5
 """A pixel belongs to the mask if its probability is above this."""
@@ -108,9 +108,10 @@ class ClickSession:
         generator: as in `predict`; moved to `device`.
         device: where the network runs, by default where the generator is; pictures and masks of the interface are NumPy arrays.
         precision: "fp32", or "bf16" for autocast.
-        zoom: from the second click on, look closely at the part of the photo round the last mask (RITM's zoom-in, see
-            `mfpgan.zoom`). A click outside that part, which can only be a negative one, leaves the answer as it is: the
-            network would not see it.
+        zoom: the network sees everything at one size: the whole photo at the first click, then the part round the last
+            mask (RITM's zoom-in, see `mfpgan.zoom`). A click outside that part, which can only be a negative one, leaves
+            the answer as it is: the network would not see it.
+        zoom_px: longer side of what the network then sees; best the size it was trained at, its config's `size`.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class ClickSession:
         device: torch.device | str | None = None,
         precision: str = "fp32",
         zoom: bool = False,
+        zoom_px: int = CROP_PX,
     ) -> None:
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
@@ -129,6 +131,7 @@ class ClickSession:
         self.generator = generator.to(self.device)
         self.precision = precision
         self.zoom = zoom
+        self.zoom_px = zoom_px
         self.forward_seconds = 0.0
         """Time spent in the network so far, the way of the mask back to the CPU included."""
         self._image: Tensor | None = None
@@ -215,14 +218,17 @@ class ClickSession:
         previous, view = self._remembered(image, clicks), None
         if previous is not None and self.zoom:
             view = next_view(self._numpy(previous), clicks, self._answers[-1].view)
-        if previous is None or view is None:
+        if not self.zoom:
             prob = predict(self.generator, image, [clicks], self.precision, previous)
-        elif not view.holds(click):
+        elif previous is not None and view is not None and not view.holds(click):
             prob = previous
         else:
-            near, before = crop(image, view), crop(previous, view)
-            near_prob = predict(self.generator, near, [clicks_in(clicks, view)], self.precision, before)
-            prob = paste(near_prob, view, *image.shape[-2:])
+            height, width = image.shape[-2:]
+            look = view or View(0, 0, height, width)
+            near = crop(image, look, self.zoom_px)
+            before = None if previous is None else crop(previous, look, self.zoom_px)
+            near_prob = predict(self.generator, near, [clicks_in(clicks, look, self.zoom_px)], self.precision, before)
+            prob = paste(near_prob, look, height, width)
         if prob.is_cuda:
             torch.cuda.synchronize(prob.device)
         self.forward_seconds += perf_counter() - start

@@ -1,7 +1,8 @@
 """Zoom-in at inference: after the first click the network looks closely at the part of the photo where the object is.
 
 The rules and the numbers are RITM's (Sofiiuk, Petrov and Konushin, ICIP 2022; isegm/inference/transforms/zoom_in.py and
-the boxes in isegm/utils/misc.py). Four departures, each where RITM's code does something that its rule does not say:
+the boxes in isegm/utils/misc.py). As there, all that the network sees has one size, the whole photo at the first click too
+(RITM's skip_clicks -1): a network that was trained at 192 pixels fails at 481. Four departures, each where RITM's code does something that its rule does not say:
 
 - While the previous mask is empty the whole photo is looked at and the view is forgotten. RITM shows the network the
   whole photo too, but pastes the answer into the old view.
@@ -35,7 +36,7 @@ KEEP_IOU = 0.5
 THRESHOLD = 0.5
 """The previous mask is where the probability is above this. RITM, prob_thresh."""
 CROP_PX = 400
-"""Longer side of what the network sees of a view, in pixels. RITM, target_size."""
+"""Longer side of what the network sees of a view, in pixels, where nobody says how large it was trained. RITM, target_size."""
 
 
 class View(NamedTuple):

@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 from test_strategies import check_turn, random_case
+from torch import Tensor
 
 from mfpgan.cli import app, main
 from mfpgan.clicks.strategies import STRATEGIES
@@ -79,11 +80,19 @@ def test_the_click_strategy_of_the_readme_trains_and_plays_and_keeps_the_contrac
     assert (code, result["robot"], result["parameters"]) == (0, "edge", {"depth": 2})
     assert len(result["loss"]) == 3, "its clicks more than those of center"
     views: list[View] = []
-    monkeypatch.setattr("mfpgan.session.crop", lambda planes, view: (views.append(view), crop(planes, view))[1])
+    sizes: list[int] = []
+
+    def watched(planes: Tensor, view: View, size_px: int) -> Tensor:
+        views.append(view)
+        sizes.append(size_px)
+        return crop(planes, view, size_px)
+
+    monkeypatch.setattr("mfpgan.session.crop", watched)
     code, out, _ = run(f"{play} --zoom")
     result = json.loads(out)["interactive"]
     assert (code, result["zoom"], result["robot"]) == (0, True, "center")
     assert views, "the network looked closely"
+    assert set(sizes) == {96}, "at the size it was trained at"
 
     assert run("mfpgan clicks preview --data synthetic --size 96 --count 1 --rounds 1 --clicks edge")[:2] == (
         0,

@@ -248,12 +248,12 @@ def test_forward_seconds_count_the_network(session):
     assert session.forward_seconds > once
 
 
-PHOTO = np.random.default_rng(1).integers(0, 256, (600, 600, 3), np.uint8)
-ON, NEAR = (300, 300, True), (320, 310, True)
-# The answer to ON is a disk of radius 5, rows and columns 295 to 305. With NEAR the rows end at 320, the columns at 310:
-# middles 307.5 and 302.5, 100 to either side, rounded to even. 201 by 201 pixels are enlarged to 400 by 400, so 399 steps
+PHOTO = np.random.default_rng(1).integers(0, 256, (400, 400, 3), np.uint8)
+ON, NEAR = (200, 200, True), (220, 210, True)
+# The answer to ON is a disk of radius 5, rows and columns 195 to 205. With NEAR the rows end at 220, the columns at 210:
+# middles 207.5 and 202.5, 100 to either side, rounded to even. 201 by 201 pixels are enlarged to 400 by 400, so 399 steps
 # stand for 200.
-VIEW = View(208, 202, 409, 403)
+VIEW = View(108, 102, 309, 303)
 IN_CROP = [Click(184, 196, True), Click(223, 215, True)]  # 92, 98, 112 and 108 times 1.995
 
 
@@ -269,6 +269,14 @@ class Look(Remember):
         return super().forward(image, guidance)
 
 
+def test_everything_is_seen_at_the_size_that_zoom_asks_for():
+    session = ClickSession(Look("previous"), zoom=True, zoom_px=150)
+    session.set_image(PHOTO)
+    assert session.click(*ON).shape == (400, 400)
+    session.click(*NEAR)
+    assert [tuple(photo.shape) for photo in session.generator.photos] == [(1, 3, 150, 150)] * 2
+
+
 def close_up(memory):
     session = ClickSession(Look(memory), zoom=True)
     session.set_image(PHOTO)
@@ -279,20 +287,21 @@ def close_up(memory):
 def test_zoom_shows_the_network_the_view_alone(memory):
     session = close_up(memory)
     whole = torch.from_numpy(session.click(*ON))[None, None]
-    photo = session.generator.photos[-1]
-    assert photo.shape == (1, 3, 600, 600)
+    photo = torch.from_numpy(PHOTO.transpose(2, 0, 1)[None]).float() / 255
+    assert torch.equal(session.generator.photos[-1], photo)  # the whole photo, of the right size as it is
     prob = session.click(*NEAR)
     guidance = session.generator.seen[-1]
-    assert torch.equal(session.generator.photos[-1], crop(photo, VIEW))
+    seen = crop(photo, VIEW)
+    assert torch.equal(session.generator.photos[-1], seen)
     assert torch.equal(guidance[:, :2], click_maps([IN_CROP], 400, 400))
     before = crop(whole, VIEW)
     if memory != "none":
         assert torch.equal(guidance[:, 2:3], before)
     if memory == "modulated":
         assert torch.equal(guidance[:, 3:], modulate(before, [IN_CROP]))
-    answer = Remember(memory)(photo, guidance).sigmoid()
-    np.testing.assert_array_equal(prob, paste(answer, VIEW, 600, 600)[0, 0].numpy())
-    inside = np.zeros((600, 600), bool)
+    answer = Remember(memory)(seen, guidance).sigmoid()
+    np.testing.assert_array_equal(prob, paste(answer, VIEW, 400, 400)[0, 0].numpy())
+    inside = np.zeros((400, 400), bool)
     inside[VIEW.top : VIEW.bottom, VIEW.left : VIEW.right] = True
     assert (prob > 0).sum() == inside.sum()
     assert not prob[~inside].any()
@@ -304,10 +313,10 @@ def test_undo_brings_the_view_back_too(memory):
     for one in (session, straight):
         one.click(*ON)
         one.click(*NEAR)
-    session.click(20, 590, True)  # far away: another view
+    session.click(20, 390, True)  # far away: another view
     assert session.generator.photos[-1].shape != session.generator.photos[-2].shape
     session.undo()
-    for click in [(330, 300, False), (310, 310, True)]:
+    for click in [(230, 200, False), (210, 210, True)]:
         np.testing.assert_array_equal(session.click(*click), straight.click(*click))
         assert torch.equal(session.generator.photos[-1], straight.generator.photos[-1])
 
@@ -321,7 +330,7 @@ def test_a_click_outside_the_view_changes_nothing_and_keeps_it(memory):
     np.testing.assert_array_equal(session.click(5, 5, False), before)
     assert len(session.generator.seen) == passes
     assert session.clicks[-1] == Click(5, 5, False)
-    session.click(300, 320, False)  # inside
+    session.click(200, 220, False)  # inside
     assert torch.equal(session.generator.photos[-1], session.generator.photos[-2])
     assert session.generator.seen[-1][0, 1].sum() == 81
     np.testing.assert_array_equal(session.undo(), before)

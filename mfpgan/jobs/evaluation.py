@@ -64,7 +64,7 @@ class EvaluationJob:
         """
         device = build.pick_device(self.config.device)
         precision = "bf16" if build.use_bf16(self.config.precision, device) else "fp32"
-        generator, _, step = build.load_generator(self.folder, device, self.config.weights)
+        generator, trained, step = build.load_generator(self.folder, device, self.config.weights)
         single = interactive = None
         if self.config.protocol in ("single", "both"):
             single = evaluate_single(
@@ -72,7 +72,7 @@ class EvaluationJob:
                 limit=self.config.limit, progress=lambda done, total: progress("single", done, total),
             )  # fmt: skip
         if self.config.protocol in ("interactive", "both"):
-            session = ClickSession(generator, device, precision, self.config.zoom)
+            session = ClickSession(generator, device, precision, self.config.zoom, trained.size)
             interactive = evaluate_interactive(
                 session, self.data, robot=self.config.strategy(), repeats=self.config.repeats,
                 max_clicks=self.config.max_clicks, seed=self.config.seed,
