@@ -46,13 +46,15 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="training data, as for mfpgan train")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--d-mask", nargs="+", choices=list(PRESENTATIONS), default=list(PRESENTATIONS))
+    parser.add_argument("--d-lr", type=float, default=TrainConfig.model_fields["d_lr"].default)
     parser.add_argument("--objects", type=int, default=256, help="held-out objects")
     parser.add_argument("--into", type=Path, nargs="*", default=[], metavar="FILE", help="Markdown files for the table")
     arguments = parser.parse_args()
-    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in PRESENTATIONS}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in arguments.d_mask}
     for seed in range(arguments.seeds):
         start = time.monotonic()
-        for name, numbers in one_seed(arguments.data, arguments.steps, arguments.objects, seed).items():
+        for name, numbers in one_seed(arguments, seed).items():
             found[name].append(numbers)
             words = ", ".join(f"{what} {value:.3f}" for what, value in zip(MEASURES, numbers, strict=True))
             print(f"seed {seed}  {name:10} {words}", flush=True)
@@ -67,10 +69,13 @@ def main() -> None:
         put(page, "presentation", text)
 
 
-def one_seed(data: str, steps: int, objects: int, seed: int) -> dict[str, tuple[float, ...]]:
+def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, tuple[float, ...]]:
     """The three measures of every presentation."""
-    common = {"data": data, "size": SIZE_PX, "width": WIDTH, "seed": seed, "device": "cpu", "val_images": objects}
-    configs = {name: TrainConfig(**common, d_mask=name) for name in PRESENTATIONS}
+    common = {
+        "data": arguments.data, "size": SIZE_PX, "width": WIDTH, "seed": seed, "device": "cpu",
+        "val_images": arguments.objects, "d_lr": arguments.d_lr,
+    }  # fmt: skip
+    configs = {name: TrainConfig(**common, d_mask=name) for name in arguments.d_mask}
     opened = build.training_data(next(iter(configs.values())))
     players: dict[str, Adversary] = {}
     for name, config in configs.items():
@@ -79,7 +84,9 @@ def one_seed(data: str, steps: int, objects: int, seed: int) -> dict[str, tuple[
         players[name] = player
     encoding = build.click_encoding(next(iter(configs.values())))
     user = TrainConfig(**common).strategy()
-    batches = training_batches(opened.train, seed=seed, size=SIZE_PX, batch_size=BATCH, steps=range(steps), workers=0)
+    batches = training_batches(
+        opened.train, seed=seed, size=SIZE_PX, batch_size=BATCH, steps=range(arguments.steps), workers=0
+    )
     for step, batch in enumerate(batches):
         clicks = first_turns(batch, user, seed=seed, position=step * BATCH)
         maps = click_maps(clicks, SIZE_PX, SIZE_PX, encoding.shape, encoding.radius)
