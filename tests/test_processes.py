@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from test_adversary import MAPS, SIDE, adversary
 from torch import distributed, multiprocessing
@@ -31,4 +32,4 @@ def test_gradient_norms_are_averaged_over_processes(tmp_path: Path) -> None:
     multiprocessing.spawn(_push, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first == second
-    assert first["train/adv_weight"].item() == torch.tensor(0.1 * 0.5).item()
+    assert first["train/adv_weight"].item() == pytest.approx(0.1 * 0.5)

@@ -20,7 +20,7 @@ from mfpgan.types import Batch
 UPDATE_STREAM, PUSH_STREAM, MOVE_STREAM = 6, 7, 8
 """Third entry of a seed, beside the streams of loader and clicks."""
 BETAS = (0.0, 0.9)
-BALANCE_DECAY, BALANCE_MOST = 0.99, 1e4
+BALANCE_DECAY, BALANCE_MOST = 0.9, 1e4
 
 
 class Push(NamedTuple):
@@ -122,7 +122,8 @@ class Rules:
     """Steps after the warm-up over which the weight grows to its full value."""
     balance: Literal["fixed", "grad"] = "fixed"
     """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer, as in Esser et al.,
-    VQGAN, CVPR 2021, equation 7; the ratio is held below 1e4 and smoothed with decay .99, which they do not do."""
+    VQGAN, CVPR 2021, equation 7. Both norms are smoothed with decay .9, which they do not do, and their ratio is held below
+    1e4. (The ratio itself smoothed would hang for long on its first values, when the discriminator's gradient is tiny.)"""
     r1: float = 0.0
     """Weight gamma of R1 (Mescheder et al., ICML 2018): gamma / 2 times the squared gradient on real masks."""
     r1_every: int = 16
@@ -174,8 +175,8 @@ class Adversary:
         self.optimizer = torch.optim.Adam(
             discriminator.parameters(), lr=rules.lr * lazy, betas=(BETAS[0] ** lazy, BETAS[1] ** lazy), fused=True
         )
-        self._ratio: float | None = None
-        """Segmentation over adversarial gradient at the last layer, smoothed; None before the first."""
+        self._norms: list[float] = []
+        """Of the segmentation's and of the adversarial gradient at the last layer, smoothed; empty before the first."""
 
     def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> dict[str, Tensor]:
         if step < self.rules.warmup:
@@ -235,7 +236,7 @@ class Adversary:
         (gradient,) = torch.autograd.grad(loss, answer)
         pull_norm, push_norm = _mean_over_processes(norm(pull)), _mean_over_processes(norm(gradient))
         if self.rules.balance == "grad":
-            weight *= self._balance(float(pull_norm / push_norm.clamp(min=1e-12)))
+            weight *= self._balance([float(pull_norm), float(push_norm)])
         return Push(
             weight * loss.detach(),
             weight * gradient,
@@ -269,13 +270,13 @@ class Adversary:
         return {
             "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "ratio": self._ratio,
+            "norms": self._norms,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._ratio = state["ratio"]
+        self._norms = state["norms"]
 
     def _judge_masks(self, batch: Batch, click_maps: Tensor, mask: Tensor, step: int) -> Judgement:
         """On the way to the generator: shown and judged with this step's chance."""
@@ -317,10 +318,11 @@ class Adversary:
             "d/spread": torch.cat([real, fake]).std(),
         }
 
-    def _balance(self, ratio: float) -> float:
-        ratio = min(ratio, BALANCE_MOST)
-        self._ratio = ratio if self._ratio is None else BALANCE_DECAY * self._ratio + (1 - BALANCE_DECAY) * ratio
-        return self._ratio
+    def _balance(self, norms: list[float]) -> float:
+        pairs = zip(self._norms or norms, norms, strict=True)
+        self._norms = [BALANCE_DECAY * old + (1 - BALANCE_DECAY) * new for old, new in pairs]
+        pull, push = self._norms
+        return min(pull / max(push, 1e-12), BALANCE_MOST)
 
 
 def r1(reals: list[Tensor], masks: Tensor) -> Tensor:
