@@ -21,8 +21,8 @@ INPUTS = {
 }
 """What is seen beside the mask."""
 FILTERS, MOST_FILTERS = 48, 256
-"""Of the first layer, doubled from layer to layer up to the most. The usual 64 and 512 cost as much as the whole generator
-(2.1 times the multiplications of its step at 256 px); these cost half of it."""
+"""Of the first layer, doubled from layer to layer up to the most. With the usual 64 and 512
+a step at 256 px, batch 4, took 1.89 times the baseline's on a CPU; with these it takes 1.48 times."""
 _CHANNELS = {"image": 3, "clicks": 2}
 
 

@@ -170,11 +170,9 @@ class Adversary:
         self.presentation = presentation
         self.rules = rules
         self.bf16 = bf16
-        # Lazy R1 takes every 17th look of Adam's memory: both are shortened, as in StyleGAN2.
-        lazy = rules.r1_every / (rules.r1_every + 1) if rules.r1 else 1.0
-        self.optimizer = torch.optim.Adam(
-            discriminator.parameters(), lr=rules.lr * lazy, betas=(BETAS[0] ** lazy, BETAS[1] ** lazy), fused=True
-        )
+        # Lazy R1 needs no correction of rate and betas here: StyleGAN2's belongs to an optimizer step of R1's own, and ours
+        # is part of the one step.
+        self.optimizer = torch.optim.Adam(discriminator.parameters(), lr=rules.lr, betas=BETAS, fused=True)
         self._norms: list[float] = []
         """Of the segmentation's and of the adversarial gradient at the last layer, smoothed; empty before the first."""
 
@@ -261,7 +259,8 @@ class Adversary:
             mask: (B, 1, H, W) float32 in [0, 1].
         """
         self.discriminator.requires_grad_(False).eval()
-        shown = self.presentation.show(mask, batch.image, torch.Generator().manual_seed(self.rules.seed)) * batch.valid
+        chance = torch.Generator().manual_seed(self.rules.seed)
+        shown = self.presentation.show(mask * batch.valid, batch.image, chance) * batch.valid
         with torch.autocast(mask.device.type, torch.bfloat16, enabled=self.bf16):
             judgement: Judgement = self.discriminator(batch.image, click_maps, shown)
         return _float(judgement)
@@ -286,8 +285,10 @@ class Adversary:
     def _show(self, batch: Batch, masks: Tensor, step: int, chance: torch.Generator) -> Tensor:
         """One or more masks for each photo, one after the other, presented and moved; empty where pixels do not count."""
         times = len(masks) // len(batch.ids)
-        shown = self.presentation.show(masks, torch.cat([batch.image] * times), chance)
-        return apply_moves(shown * torch.cat([batch.valid] * times), self._moves(batch, step) * times)
+        valid = torch.cat([batch.valid] * times)
+        # Before, or a blur would carry what is ignored into what counts; after, or it would spread over what is ignored.
+        shown = self.presentation.show(masks * valid, torch.cat([batch.image] * times), chance) * valid
+        return apply_moves(shown, self._moves(batch, step) * times)
 
     def _judge(self, batch: Batch, click_maps: Tensor, shown: Tensor, step: int, *, exact: bool) -> Judgement:
         """Shown masks beside their photos and clicks, which are moved as they were."""
