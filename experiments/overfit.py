@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from cell import train_once
 from page import put
 from PIL import Image
 
@@ -77,16 +76,11 @@ def eight_photos(source: Path, out: Path) -> Path:
 
 def train(photos: Path, out: Path, adv: str) -> list[dict[str, float]]:
     """The validations of a run, in order; trained unless it is there."""
-    marker = out / f"run-{adv}.txt"
-    if not marker.is_file():
-        words = [
-            sys.executable, "-m", "mfpgan", "train", "--config", str(HERE / "overfit.yaml"), "--data", str(photos),
-            "--val-data", str(photos), "--adv", adv, "--name", f"overfit-{adv}",
-        ]  # fmt: skip
-        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
-        done = subprocess.run(words, cwd=out, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        marker.write_text(done.stdout)
-    folder = out / "runs" / marker.read_text().strip()
+    options = [
+        "--config", str(HERE / "overfit.yaml"), "--data", str(photos), "--val-data", str(photos), "--adv", adv,
+        "--name", f"overfit-{adv}",
+    ]  # fmt: skip
+    folder = train_once(out / f"run-{adv}.txt", options, {"OMP_WAIT_POLICY": "passive"})
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [row for row in rows if "val/iou" in row]
 

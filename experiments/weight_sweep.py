@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from cell import train_once
 from numpy.typing import NDArray
 from page import put
 from PIL import Image
@@ -49,9 +47,10 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     cells = [(weight, seed) for seed in range(arguments.seeds) for weight in WEIGHTS]
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(lambda cell: train(arguments.data.resolve(), arguments.out, *cell), cells))
+        folders = list(pool.map(lambda cell: train(arguments.data.resolve(), arguments.out, *cell), cells))
+    runs = dict(zip(cells, folders, strict=True))
     values = np.stack(
-        [[measure(arguments.out, weight, seed) for seed in range(arguments.seeds)] for weight in WEIGHTS]
+        [[measure(arguments.out, runs, weight, seed) for seed in range(arguments.seeds)] for weight in WEIGHTS]
     )  # (weights, seeds, objects, measures)
     text, points = summary(values[..., :3], float(values[0, 0, :, 3].mean()))
     print(text)
@@ -60,27 +59,23 @@ def main() -> None:
         Image.fromarray(sweep_figure(points, "adversarial weight")).save(HERE.parent / "docs" / "weight_sweep.png")
 
 
-def train(data: Path, out: Path, weight: float, seed: int) -> None:
-    """One cell, unless it is there."""
-    marker = out / f"run-{weight:g}-{seed}.txt"
-    if marker.is_file():
-        return
-    words = [
-        sys.executable, "-m", "mfpgan", "train", "--config", str(HERE / "weight_sweep.yaml"), "--data", str(data),
-        "--adv", "hinge", "--adv-weight", str(weight), "--seed", str(seed), "--name", f"sweep-{weight:g}-s{seed}",
+def train(data: Path, out: Path, weight: float, seed: int) -> Path:
+    """The folder of one cell's run."""
+    options = [
+        "--config", str(HERE / "weight_sweep.yaml"), "--data", str(data), "--adv", "hinge", "--adv-weight", str(weight),
+        "--seed", str(seed), "--name", f"sweep-{weight:g}-s{seed}",
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(words, cwd=out, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    marker.write_text(done.stdout)
-    print(f"weight {weight:g}, seed {seed}: run {done.stdout.strip()[:8]}", flush=True)
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    folder = train_once(out / f"run-{weight:g}-{seed}.txt", options, threads)
+    print(f"weight {weight:g}, seed {seed}: run {folder.name[:8]}", flush=True)
+    return folder
 
 
-def measure(out: Path, weight: float, seed: int) -> NDArray[np.float64]:
+def measure(out: Path, runs: dict[tuple[float, int], Path], weight: float, seed: int) -> NDArray[np.float64]:
     """(objects, 4): IoU, boundary IoU, components predicted and true of every validation object."""
     found = out / f"values-{weight:g}-{seed}.json"
     if not found.is_file():
-        run_id = (out / f"run-{weight:g}-{seed}.txt").read_text().strip()
-        generator, config, _ = build.load_generator(out / "runs" / run_id, torch.device("cpu"))
+        generator, config, _ = build.load_generator(runs[weight, seed], torch.device("cpu"))
         data = build.training_data(config)
         rows = []
         batches = validation_batches(data.validation, data.objects, size=config.size, batch_size=config.batch_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +14,8 @@ from torch import Tensor, nn
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.training.adversary import (
-    Adversary,
-    NoAdversary,
-    Rules,
-    feature_matching,
-    gradient_penalty,
-    r1,
-)
+from mfpgan.training.adversary import Adversary, NoAdversary, Rules
+from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
 from mfpgan.types import Batch
 
 SIDE = 96
@@ -126,9 +122,11 @@ def _copy(player: Adversary) -> Adversary:
     return copy
 
 
-def test_every_saved_tensor_is_used(player: Adversary, batch: Batch) -> None:
+@contextmanager
+def every_saved_tensor_is_used() -> Iterator[None]:
     """No step builds a graph that nobody walks: what autograd keeps is fetched again."""
-    kept, fetched = [], []
+    kept: list[int] = []
+    fetched: list[int] = []
 
     def keep(tensor: Tensor) -> tuple[int, Tensor]:
         kept.append(len(kept))
@@ -138,12 +136,17 @@ def test_every_saved_tensor_is_used(player: Adversary, batch: Batch) -> None:
         fetched.append(packed[0])
         return packed[1]
 
-    for step in range(2):  # with and without lazy R1
-        with torch.autograd.graph.saved_tensors_hooks(keep, fetch):
-            player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), step)
-            push(player, batch, torch.randn(2, 1, SIDE, SIDE), step)
+    with torch.autograd.graph.saved_tensors_hooks(keep, fetch):
+        yield
     assert kept
     assert sorted(set(kept) - set(fetched)) == []
+
+
+def test_every_saved_tensor_is_used(player: Adversary, batch: Batch) -> None:
+    with every_saved_tensor_is_used():
+        for step in range(2):  # with and without lazy R1
+            player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), step)
+            push(player, batch, torch.randn(2, 1, SIDE, SIDE), step)
 
 
 def test_without_weight_the_generators_side_is_not_computed(batch: Batch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_adversary import every_saved_tensor_is_used
 from test_build import masks_folder
 
 from mfpgan import build
@@ -37,6 +38,23 @@ def run(folder: Path, **changes: object) -> tuple[list[dict[str, float]], dict[s
     return timeless, {k: v.clone() for k, v in trainer.generator.state_dict().items()}
 
 
+def in_parts(folder: Path, cut: int, **changes: object) -> tuple[Trainer, list[StepReport]]:
+    """A run that is stopped after `cut` steps and goes on in a new trainer: that trainer, and what it reported."""
+    first = make(folder, **changes)
+
+    def stop(report: StepReport) -> None:
+        first.stop_requested = report.step == cut - 1
+
+    first.stop_requested = cut == 1
+    first.train(stop)
+    assert first.step == cut
+    second = make(folder, **changes)
+    second.load_state_dict(load_checkpoint(folder / "checkpoints" / "last.pt"))
+    reports: list[StepReport] = []
+    second.train(reports.append)
+    return second, reports
+
+
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
@@ -55,16 +73,7 @@ def test_every_strategy_trains_the_same_way_twice(clicks: str, tmp_path: Path) -
 def test_the_strong_recipe_is_the_same_to_the_bit_whole_or_in_parts(workers: int, tmp_path: Path) -> None:
     changes = {**STRONG, "steps": 6, "workers": workers, "eval_every": 4, "adv": "hinge"}
     history, whole = run(tmp_path / "whole", **changes)
-    first = make(tmp_path / "parts", **changes)
-
-    def stop(report: StepReport) -> None:
-        first.stop_requested = report.step == 2
-
-    first.train(stop)
-    second = make(tmp_path / "parts", **changes)
-    second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
-    reports: list[StepReport] = []
-    second.train(reports.append)
+    second, reports = in_parts(tmp_path / "parts", 3, **changes)
     assert equal(second.generator.state_dict(), whole)
     timeless = [{k: v for k, v in r.metrics.items() if k != "train/samples_per_second"} for r in reports]
     assert timeless == history[3:]
@@ -103,16 +112,7 @@ EVERYTHING = {
 def test_every_rule_at_once_goes_on_where_it_stopped(tmp_path: Path) -> None:
     changes = {**EVERYTHING, "steps": 7, "eval_every": 7}
     history, whole = run(tmp_path / "whole", **changes)
-    first = make(tmp_path / "parts", **changes)
-
-    def stop(report: StepReport) -> None:
-        first.stop_requested = report.step == 3
-
-    first.train(stop)
-    second = make(tmp_path / "parts", **changes)
-    second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
-    reports: list[StepReport] = []
-    second.train(reports.append)
+    second, reports = in_parts(tmp_path / "parts", 4, **changes)
     assert equal(second.generator.state_dict(), whole)
     assert reports[-1].metrics.keys() >= {"val_ema/iou", "val_ema/iou_3", "d/softness_auc", "d/r1", "d/alarm"}
     timeless = [{k: v for k, v in r.metrics.items() if k != "train/samples_per_second"} for r in reports]
@@ -136,21 +136,8 @@ def test_the_running_mean_follows_and_changes_nothing(tmp_path: Path) -> None:
 def test_a_step_keeps_no_tensor_that_nobody_fetches(adv: str, tmp_path: Path) -> None:
     trainer = make(tmp_path, adv=adv)
     batch = next(iter(trainer.batches(range(1))))
-    kept: list[int] = []
-    fetched: list[int] = []
-
-    def keep(tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
-        kept.append(len(kept))
-        return kept[-1], tensor
-
-    def fetch(packed: tuple[int, torch.Tensor]) -> torch.Tensor:
-        fetched.append(packed[0])
-        return packed[1]
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, fetch):
+    with every_saved_tensor_is_used():
         trainer.train_step(batch)
-    assert kept
-    assert sorted(set(kept) - set(fetched)) == []
 
 
 def test_an_alarm_reaches_the_watcher_once(tmp_path: Path) -> None:
@@ -169,19 +156,7 @@ def test_eight_steps_are_some_and_the_rest(adv: str, cut: int, tmp_path: Path) -
     # The learning rate falls after 2, 4 and 6 steps, the adversary wakes up after 5, and an epoch ends after 3.
     changes = {"adv": adv, "steps": 8, "adv_warmup": 5, "data": str(masks_folder(tmp_path / "photos", 7))}
     history, whole = run(tmp_path / "whole", **changes)
-    first = make(tmp_path / "parts", **changes)
-
-    def stop(report: StepReport) -> None:
-        first.stop_requested = report.step == cut - 1
-
-    if cut == 1:
-        first.stop_requested = True
-    first.train(stop)
-    assert first.step == cut
-    second = make(tmp_path / "parts", **changes)
-    second.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
-    reports: list[StepReport] = []
-    second.train(reports.append)
+    second, reports = in_parts(tmp_path / "parts", cut, **changes)
     assert [r.step for r in reports] == list(range(cut + 1, 9))
     assert equal(second.generator.state_dict(), whole)
     assert reports[-1].metrics["train/loss"] == history[-1]["train/loss"]

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mfpgan.losses.adversarial import AdversarialLoss
-from mfpgan.models.discriminator import Judgement
+from mfpgan.losses.adversarial import over_scales
 from mfpgan.training.adversary import Adversary
 from mfpgan.types import Batch, BoolMask
 
@@ -57,7 +56,7 @@ def wish(adversary: Adversary, batch: Batch, click_maps: Tensor, mask: Tensor) -
     fake = adversary.judge(batch, click_maps, leaf)
     with torch.no_grad():
         real = adversary.judge(batch, click_maps, batch.target)
-    (gradient,) = torch.autograd.grad(_generator_loss(adversary.loss, real, fake), leaf)
+    (gradient,) = torch.autograd.grad(over_scales(adversary.loss.generator, real.logits, fake.logits), leaf)
     return -gradient
 
 
@@ -78,7 +77,3 @@ def right_way(wish: Tensor, mask: Tensor, target: Tensor, valid: Tensor) -> list
         if len(values):
             shares.append(float((values + 1).mean() / 2))
     return shares
-
-
-def _generator_loss(loss: AdversarialLoss, real: Judgement, fake: Judgement) -> Tensor:
-    return torch.stack([loss.generator(*pair) for pair in zip(real.logits, fake.logits, strict=True)]).mean()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -25,6 +26,18 @@ class AdversarialLoss(NamedTuple):
     boundary: float | None = 0.0
     """Logit at which the discriminator is undecided. None: only differences mean anything, and the middle between the two
     means stands for it."""
+
+
+def over_scales(
+    formula: Callable[[Tensor, Tensor], Tensor], reals: Sequence[Tensor], fakes: Sequence[Tensor]
+) -> Tensor:
+    """A player's formula at each scale of the discriminator's logits, real and fake in the same order; mean over scales."""
+    return mean([formula(real, fake) for real, fake in zip(reals, fakes, strict=True)])
+
+
+def mean(terms: Sequence[Tensor]) -> Tensor:
+    """Mean of scalars, with their graphs."""
+    return terms[0] if len(terms) == 1 else torch.stack(list(terms)).mean()
 
 
 # Hinge: Lim and Ye, Geometric GAN, 2017; Miyato et al., ICLR 2018, equations 16 and 17.

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from mfpgan.losses.adversarial import AdversarialLoss
+from mfpgan.losses.adversarial import AdversarialLoss, over_scales
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import Presentation
 from mfpgan.training.health import accuracies, auc, soften
-from mfpgan.training.moves import Move, apply_moves, draw_moves
+from mfpgan.training.moves import STILL, Move, apply_moves, draw_moves
+from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
 from mfpgan.types import Batch
 
 UPDATE_STREAM, PUSH_STREAM, MOVE_STREAM = 6, 7, 8
@@ -182,17 +183,18 @@ class Adversary:
         self.discriminator.requires_grad_(True).train()
         count, chance = len(batch.ids), self._chance(step, UPDATE_STREAM)
         # All in one forward: spectral norm takes one power iteration, and all see the same weights.
-        masks = self._show(batch, torch.cat([batch.target, prob.detach()]), step, chance)
+        moves = self._moves(batch, step)
+        masks = apply_moves(self._present(batch, torch.cat([batch.target, prob.detach()]), chance), moves * 2)
         if self.rules.gradient_penalty:
             real, fake = masks.chunk(2)
             share = torch.rand(count, 1, 1, 1, generator=chance).to(masks.device)
             masks = torch.cat([masks, real + share * (fake - real)])
         lazy = self.rules.r1 > 0 and (step - self.rules.warmup) % self.rules.r1_every == 0
         sloped = lazy or self.rules.gradient_penalty > 0
-        judgement = self._judge(batch, click_maps, masks.requires_grad_(sloped), step, exact=sloped)
+        judgement = self._ask(batch, click_maps, masks.requires_grad_(sloped), moves, exact=sloped)
         reals = [logits[:count] for logits in judgement.logits]
         fakes = [logits[count : 2 * count] for logits in judgement.logits]
-        loss = _mean([self.loss.discriminator(real, fake) for real, fake in zip(reals, fakes, strict=True)])
+        loss = over_scales(self.loss.discriminator, reals, fakes)
         stats = {"d/loss": loss.detach(), **self._health(reals, fakes)}
         if lazy:
             slope = r1(reals, masks)
@@ -222,13 +224,18 @@ class Adversary:
         # In eval mode: spectral norm's power iteration belongs to the discriminator's own step.
         self.discriminator.requires_grad_(False).eval()
         answer = logits.detach().requires_grad_()
-        fake = self._judge_masks(batch, click_maps, answer.sigmoid(), step)
+        moves = self._moves(batch, step)
+
+        def judge(mask: Tensor) -> Judgement:
+            shown = self._present(batch, mask, self._chance(step, PUSH_STREAM))
+            return self._ask(batch, click_maps, apply_moves(shown, moves), moves)
+
+        fake = judge(answer.sigmoid())
         real = None
         if self.loss.pairs or self.rules.feature_matching:
             with torch.no_grad():
-                real = self._judge_masks(batch, click_maps, batch.target, step)
-        pairs = zip((real or fake).logits, fake.logits, strict=True)
-        loss = _mean([self.loss.generator(*pair) for pair in pairs])
+                real = judge(batch.target)
+        loss = over_scales(self.loss.generator, (real or fake).logits, fake.logits)
         if real and self.rules.feature_matching:
             loss = loss + self.rules.feature_matching * feature_matching(real.features, fake.features)
         (gradient,) = torch.autograd.grad(loss, answer)
@@ -259,11 +266,8 @@ class Adversary:
             mask: (B, 1, H, W) float32 in [0, 1].
         """
         self.discriminator.requires_grad_(False).eval()
-        chance = torch.Generator().manual_seed(self.rules.seed)
-        shown = self.presentation.show(mask * batch.valid, batch.image, chance) * batch.valid
-        with torch.autocast(mask.device.type, torch.bfloat16, enabled=self.bf16):
-            judgement: Judgement = self.discriminator(batch.image, click_maps, shown)
-        return _float(judgement)
+        shown = self._present(batch, mask, torch.Generator().manual_seed(self.rules.seed))
+        return self._ask(batch, click_maps, shown, [STILL] * len(batch.ids))
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -277,26 +281,22 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
         self._norms = state["norms"]
 
-    def _judge_masks(self, batch: Batch, click_maps: Tensor, mask: Tensor, step: int) -> Judgement:
-        """On the way to the generator: shown and judged with this step's chance."""
-        shown = self._show(batch, mask, step, self._chance(step, PUSH_STREAM))
-        return self._judge(batch, click_maps, shown, step, exact=False)
-
-    def _show(self, batch: Batch, masks: Tensor, step: int, chance: torch.Generator) -> Tensor:
-        """One or more masks for each photo, one after the other, presented and moved; empty where pixels do not count."""
+    def _present(self, batch: Batch, masks: Tensor, chance: torch.Generator) -> Tensor:
+        """One or more masks for each photo, one after the other, as they are shown; empty where pixels do not count."""
         times = len(masks) // len(batch.ids)
         valid = torch.cat([batch.valid] * times)
         # Before, or a blur would carry what is ignored into what counts; after, or it would spread over what is ignored.
-        shown = self.presentation.show(masks * valid, torch.cat([batch.image] * times), chance) * valid
-        return apply_moves(shown, self._moves(batch, step) * times)
+        return self.presentation.show(masks * valid, torch.cat([batch.image] * times), chance) * valid
 
-    def _judge(self, batch: Batch, click_maps: Tensor, shown: Tensor, step: int, *, exact: bool) -> Judgement:
-        """Shown masks beside their photos and clicks, which are moved as they were."""
-        moves, times = self._moves(batch, step), len(shown) // len(batch.ids)
+    def _ask(
+        self, batch: Batch, click_maps: Tensor, shown: Tensor, moves: list[Move], *, exact: bool = False
+    ) -> Judgement:
+        """Shown masks, already moved, beside their photos and clicks, which are moved here."""
+        times = len(shown) // len(batch.ids)
         image, maps = (torch.cat([apply_moves(part, moves)] * times) for part in (batch.image, click_maps))
         with torch.autocast(shown.device.type, torch.bfloat16, enabled=self.bf16 and not exact):
             judgement: Judgement = self.discriminator(image, maps, shown)
-        return _float(judgement)
+        return Judgement([logits.float() for logits in judgement.logits], judgement.features)
 
     def _moves(self, batch: Batch, step: int) -> list[Move]:
         rng = np.random.default_rng([self.rules.seed, step, MOVE_STREAM])
@@ -324,51 +324,6 @@ class Adversary:
         self._norms = [BALANCE_DECAY * old + (1 - BALANCE_DECAY) * new for old, new in pairs]
         pull, push = self._norms
         return min(pull / max(push, 1e-12), BALANCE_MOST)
-
-
-def r1(reals: list[Tensor], masks: Tensor) -> Tensor:
-    """Squared gradient of the logits at the masks, a scalar with a graph: mean over images and scales.
-
-    Every patch is a sample of its own, so the sum over an image's patches is divided by their number; where patches overlap
-    their gradients add up. Only the mask's gradient counts: photo and clicks are the condition, the same for both players.
-
-    Args:
-        reals: for each scale (B, 1, H', W') logits of real masks.
-        masks: (N, C, H, W), what the discriminator saw; others than the real ones get no gradient of theirs.
-    """
-    terms = []
-    for logits in reals:
-        (slope,) = torch.autograd.grad(logits.sum(), masks, create_graph=True)
-        terms.append(slope.square().sum() / logits.numel())
-    return _mean(terms)
-
-
-def gradient_penalty(mixed: list[Tensor], masks: Tensor) -> Tensor:
-    """(|gradient| - 1)^2 of an image's score at masks between real and predicted ones, mean over them.
-
-    The score is the mean logit, as it stands in the Wasserstein loss.
-
-    Args:
-        mixed: for each scale (B, 1, H', W') logits of the masks between.
-        masks: (3 B, C, H, W), what the discriminator saw; the masks between are the last B.
-    """
-    score = Judgement(mixed, []).score()
-    (slope,) = torch.autograd.grad(score.sum(), masks, create_graph=True)
-    lengths: Tensor = slope[-len(score) :].flatten(1).norm(dim=1)
-    return (lengths - 1).square().mean()
-
-
-def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Mean absolute difference of the inner answers, mean over layers and scales, a scalar."""
-    return _mean([(one.float() - other.float()).abs().mean() for one, other in zip(real, fake, strict=True)])
-
-
-def _mean(terms: list[Tensor]) -> Tensor:
-    return terms[0] if len(terms) == 1 else torch.stack(terms).mean()
-
-
-def _float(judgement: Judgement) -> Judgement:
-    return Judgement([logits.float() for logits in judgement.logits], judgement.features)
 
 
 def _mean_over_processes(value: Tensor) -> Tensor:
