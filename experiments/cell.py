@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 
-def train_once(marker: Path, options: list[str], environment: dict[str, str]) -> Path:
-    """The folder of the run that `mfpgan train OPTIONS` makes in the marker's folder; made only if the marker is not there.
+def train_once(folder: Path, config: Path, options: list[str], environment: dict[str, str]) -> Path:
+    """The folder of the run that `mfpgan train --config CONFIG OPTIONS` makes in a folder; made only if it is not there.
+
+    A file `cell-DIGEST.txt` holds its id, the digest being that of the config's text and the options; so a changed config is
+    another cell.
 
     Args:
-        marker: file that holds the run's id afterwards.
         environment: variables on top of this process's own.
     """
+    digest = sha256("\0".join([config.read_text(encoding="utf-8"), *options]).encode()).hexdigest()[:12]
+    marker = folder / f"cell-{digest}.txt"
     if not marker.is_file():
-        words = [sys.executable, "-m", "mfpgan", "train", *options]
+        words = [sys.executable, "-m", "mfpgan", "train", "--config", str(config), *options]
         done = subprocess.run(
-            words, cwd=marker.parent, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True
+            words, cwd=folder, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True
         )
         marker.write_text(done.stdout)
-    return marker.parent / "runs" / marker.read_text().strip()
+    return folder / "runs" / marker.read_text().strip()

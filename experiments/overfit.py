@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -66,21 +67,20 @@ def eight_photos(source: Path, out: Path) -> Path:
             large.append(sample)
         if len(large) == 40 * PHOTOS:
             break
+    half = out / "eight, not all of them yet"
+    shutil.rmtree(half, ignore_errors=True)
     for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True)
+        (half / kind).mkdir(parents=True)
     for number, place in enumerate(spread(len(large), PHOTOS)):
-        Image.fromarray(large[place].image).save(folder / "images" / f"{number}.png")
-        Image.fromarray(large[place].target.astype(np.uint8) * 255).save(folder / "masks" / f"{number}.png")
-    return folder
+        Image.fromarray(large[place].image).save(half / "images" / f"{number}.png")
+        Image.fromarray(large[place].target.astype(np.uint8) * 255).save(half / "masks" / f"{number}.png")
+    return half.rename(folder)
 
 
 def train(photos: Path, out: Path, adv: str) -> list[dict[str, float]]:
     """The validations of a run, in order; trained unless it is there."""
-    options = [
-        "--config", str(HERE / "overfit.yaml"), "--data", str(photos), "--val-data", str(photos), "--adv", adv,
-        "--name", f"overfit-{adv}",
-    ]  # fmt: skip
-    folder = train_once(out / f"run-{adv}.txt", options, {"OMP_WAIT_POLICY": "passive"})
+    options = ["--data", str(photos), "--val-data", str(photos), "--adv", adv, "--name", f"overfit-{adv}"]
+    folder = train_once(out, HERE / "overfit.yaml", options, {"OMP_WAIT_POLICY": "passive"})
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [row for row in rows if "val/iou" in row]
 

@@ -17,7 +17,6 @@ Each as mean and range over the seeds. With --into the table goes between the fi
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--d-mask", nargs="+", choices=list(PRESENTATIONS), default=list(PRESENTATIONS))
     parser.add_argument("--d-lr", type=float, default=TrainConfig.model_fields["d_lr"].default)
-    parser.add_argument("--objects", type=int, default=256, help="held-out objects")
+    parser.add_argument("--objects", type=int, default=64, help="held-out objects (at most 64 are held out)")
     parser.add_argument("--into", type=Path, nargs="*", default=[], metavar="FILE", help="Markdown files for the table")
     arguments = parser.parse_args()
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in arguments.d_mask}
@@ -92,7 +91,7 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, tuple[float,
         maps = click_maps(clicks, SIZE_PX, SIZE_PX, encoding.shape, encoding.radius)
         prediction = soften(planted(batch, PLANTED["warped"], seed=seed, position=step * BATCH))
         for player in players.values():
-            player.update(batch, maps, prediction, step)
+            player.update(batch, maps, prediction, step, step * BATCH)
     held_out = validation_batches(opened.validation, opened.objects, size=SIZE_PX, batch_size=BATCH)
     answers: dict[str, dict[str, list[float]]] = {
         name: {"drawn": [], "soft": [], "bent": [], "way": []} for name in players
@@ -116,5 +115,4 @@ def one_seed(arguments: argparse.Namespace, seed: int) -> dict[str, tuple[float,
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     main()

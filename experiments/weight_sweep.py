@@ -3,10 +3,12 @@
 python experiments/weight_sweep.py --data PACK --out sweep [--jobs 2] [--into experiments/README.md]
 
 Trains weight_sweep.yaml with `--adv hinge` at each weight (0 is the baseline to the bit) and each seed through
-`mfpgan train`, in the folder --out, where finished cells are kept and skipped by the next call. Each is measured on the
-held-out validation objects whole in a square, after one positive and one negative click: IoU, boundary IoU, and
-connected components of the predicted mask (the truth has its own number, printed beside). Intervals of the differences
-to weight 0 are 95 % bootstraps that draw seeds first, then images. Writes docs/weight_sweep.png with --into.
+`mfpgan train`, in the folder --out, where finished cells are kept and skipped by the next call. Two arms with a smaller
+`--pos-weight` stand beside them as controls: if the adversary only keeps the generator from painting too much, that does it
+as well. Each is measured on the held-out validation objects whole in a square, after one positive and one negative
+click: IoU, boundary IoU, size (area of the predicted mask over that of the object, median), and connected components of
+the predicted mask (the truth has its own number, printed beside). Intervals of the differences to weight 0 are 95 % t
+intervals over the seeds' means: of trainings, on these objects. Writes docs/weight_sweep.png with --into.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import scipy.stats
 import torch
 from cell import train_once
 from numpy.typing import NDArray
@@ -27,12 +30,18 @@ from PIL import Image
 from mfpgan import build
 from mfpgan.data.loader import validation_batches
 from mfpgan.figures.sweep import SweepPoint, sweep_figure
+from mfpgan.files import write_atomically
 from mfpgan.metrics import boundary_iou, confusion, iou
 from mfpgan.session import THRESHOLD, predict
 from mfpgan.training.validation import validation_clicks
 
-WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1)
-MEASURES = ("IoU", "boundary IoU", "components")
+ARMS = {
+    **{f"{weight:g}": ("--adv-weight", f"{weight:g}") for weight in (0.0, 0.003, 0.01, 0.03, 0.1)},
+    "0, pos_weight 2": ("--adv-weight", "0", "--pos-weight", "2"),
+    "0.1, pos_weight 2": ("--adv-weight", "0.1", "--pos-weight", "2"),
+}
+"""Name of an arm to its options; the first is what all others are compared with."""
+MEASURES = ("IoU", "boundary IoU", "size", "components")
 HERE = Path(__file__).resolve().parent
 
 
@@ -45,37 +54,34 @@ def main() -> None:
     parser.add_argument("--into", type=Path, metavar="FILE", help="Markdown file to put the table into")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    cells = [(weight, seed) for seed in range(arguments.seeds) for weight in WEIGHTS]
+    cells = [(arm, seed) for seed in range(arguments.seeds) for arm in ARMS]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         folders = list(pool.map(lambda cell: train(arguments.data.resolve(), arguments.out, *cell), cells))
     runs = dict(zip(cells, folders, strict=True))
     values = np.stack(
-        [[measure(arguments.out, runs, weight, seed) for seed in range(arguments.seeds)] for weight in WEIGHTS]
-    )  # (weights, seeds, objects, measures)
-    text, points = summary(values[..., :3], float(values[0, 0, :, 3].mean()))
+        [[measure(runs[arm, seed]) for seed in range(arguments.seeds)] for arm in ARMS]
+    )  # (arms, seeds, objects, measures)
+    text, points = summary(values[..., : len(MEASURES)], float(values[0, 0, :, len(MEASURES)].mean()))
     print(text)
     if arguments.into:
         put(arguments.into, "weight sweep", f"{text}\n\n![Difference to weight 0](../docs/weight_sweep.png)")
         Image.fromarray(sweep_figure(points, "adversarial weight")).save(HERE.parent / "docs" / "weight_sweep.png")
 
 
-def train(data: Path, out: Path, weight: float, seed: int) -> Path:
+def train(data: Path, out: Path, arm: str, seed: int) -> Path:
     """The folder of one cell's run."""
-    options = [
-        "--config", str(HERE / "weight_sweep.yaml"), "--data", str(data), "--adv", "hinge", "--adv-weight", str(weight),
-        "--seed", str(seed), "--name", f"sweep-{weight:g}-s{seed}",
-    ]  # fmt: skip
-    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    folder = train_once(out / f"run-{weight:g}-{seed}.txt", options, threads)
-    print(f"weight {weight:g}, seed {seed}: run {folder.name[:8]}", flush=True)
+    config = HERE / "weight_sweep.yaml"
+    options = ["--data", str(data), "--adv", "hinge", *ARMS[arm], "--seed", str(seed), "--name", f"sweep {arm} s{seed}"]
+    folder = train_once(out, config, options, {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"})
+    print(f"{arm}, seed {seed}: run {folder.name[:8]}", flush=True)
     return folder
 
 
-def measure(out: Path, runs: dict[tuple[float, int], Path], weight: float, seed: int) -> NDArray[np.float64]:
-    """(objects, 4): IoU, boundary IoU, components predicted and true of every validation object."""
-    found = out / f"values-{weight:g}-{seed}.json"
+def measure(run: Path) -> NDArray[np.float64]:
+    """(objects, 5): MEASURES of every validation object, and the components of the drawn mask."""
+    found = run / "values.json"
     if not found.is_file():
-        generator, config, _ = build.load_generator(runs[weight, seed], torch.device("cpu"))
+        generator, config, _ = build.load_generator(run, torch.device("cpu"))
         data = build.training_data(config)
         rows = []
         batches = validation_batches(data.validation, data.objects, size=config.size, batch_size=config.batch_size)
@@ -85,42 +91,46 @@ def measure(out: Path, runs: dict[tuple[float, int], Path], weight: float, seed:
             for item, mask in enumerate(masks):
                 target, ignore = batch.target[item, 0].numpy() > 0, batch.valid[item, 0].numpy() == 0
                 parts = [cv2.connectedComponents((one & ~ignore).astype(np.uint8))[0] - 1 for one in (mask, target)]
-                rows.append([iou(confusion(mask, target, ignore)), boundary_iou(mask, target, ignore), *parts])
-        found.write_text(json.dumps(rows))
+                size = (mask & ~ignore).sum() / target.sum()
+                rows.append([iou(confusion(mask, target, ignore)), boundary_iou(mask, target, ignore), size, *parts])
+        write_atomically(found, json.dumps(rows).encode())
     return np.array(json.loads(found.read_text()), np.float64)
 
 
 def summary(values: NDArray[np.float64], true_parts: float) -> tuple[str, list[SweepPoint]]:
-    """The table, and the differences to the first weight as points of a figure."""
+    """The table, and the differences to the first arm as points of a figure.
+
+    Args:
+        values: (arms, seeds, objects, measures).
+    """
     seeds, objects = values.shape[1:3]
+    # A mask of two pixels for one of twenty thousand and the other way round: the mean of ratios would be the latter alone.
+    means = np.moveaxis(values.mean(2), -1, 0)  # (measures, arms, seeds)
+    means[MEASURES.index("size")] = np.median(values[..., MEASURES.index("size")], -1)
     lines = [
         f"| weight, {seeds} seeds, {objects} objects | {' | '.join(f'{name} | difference to 0' for name in MEASURES)} |",
         f"| --- | {'--- | ' * (2 * len(MEASURES))}".rstrip(),
     ]
     points = []
-    for number, weight in enumerate(WEIGHTS):
+    for number, arm in enumerate(ARMS):
         cells = []
         for column, name in enumerate(MEASURES):
-            cells.append(f"{values[number, ..., column].mean():.3f}")
-            changes = values[number, ..., column] - values[0, ..., column]
-            low, high = bootstrap(changes)
+            cells.append(f"{means[column, number].mean():.3f}")
+            changes = means[column, number] - means[column, 0]
+            low, high = t_interval(changes)
             cells.append(f"{changes.mean():+.3f} [{low:+.3f}, {high:+.3f}]" if number else "")
             if number:
-                points.append(SweepPoint(name, f"{weight:g}", changes.mean(), low, high, changes.mean(1).tolist()))
-        lines.append(f"| {weight:g} | {' | '.join(cells)} |")
+                points.append(SweepPoint(name, arm, changes.mean(), low, high, changes.tolist()))
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
     lines.append(f"\nThe drawn masks have {true_parts:.2f} components.")
     return "\n".join(lines), points
 
 
-def bootstrap(changes: NDArray[np.float64], draws: int = 5000) -> tuple[float, float]:
-    """95 % interval of the mean of (seeds, objects): seeds are drawn, then objects, the same ones for all seeds."""
-    rng = np.random.default_rng(0)
-    seeds, objects = changes.shape
-    means = np.empty(draws)
-    for draw in range(draws):
-        rows = changes[rng.integers(seeds, size=seeds)]
-        means[draw] = rows[:, rng.integers(objects, size=objects)].mean()
-    low, high = np.quantile(means, (0.025, 0.975))
+def t_interval(changes: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % interval of the mean of one number for each seed (Student 1908); with three seeds 2.5 times their spread."""
+    if len(changes) < 2 or not changes.any():
+        return float(changes.mean()), float(changes.mean())
+    low, high = scipy.stats.t.interval(0.95, len(changes) - 1, changes.mean(), scipy.stats.sem(changes))
     return float(low), float(high)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Literal, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,6 +30,10 @@ from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+WEIGHT_STREAM = 10
+"""Third entry of the seed of a discriminator's first weights, beside the streams of training."""
 
 
 class TrainingData(NamedTuple):
@@ -139,7 +144,8 @@ def adversary_of(config: TrainConfig, device: torch.device) -> AnyAdversary:
         return NoAdversary()
     presentation = PRESENTATIONS[config.d_mask]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        # Chance of its own: with the generator's seed, its first weights would be drawn from the same numbers.
+        torch.manual_seed(int(np.random.default_rng([config.seed, 0, WEIGHT_STREAM]).integers(2**63)))
         discriminator = MFPDiscriminator(
             config.width,
             scales=ARCHITECTURES[config.d_arch],
@@ -246,7 +252,7 @@ def load_adversary(folder: Path, device: torch.device) -> Adversary:
         )
     path = folder / tracking.CHECKPOINT
     try:
-        adversary.load_state_dict(load_checkpoint(path)["adversary"])
+        adversary.discriminator.load_state_dict(load_checkpoint(path)["adversary"]["discriminator"])
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[-1].strip()})."

@@ -6,6 +6,7 @@ test holds each literal against its table. The click strategies import no torch:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -50,6 +51,8 @@ def find_config(path: Path) -> Path:
     return presets[str(path)]
 
 
+EMA_SPANS = 3
+"""Spans of a running mean, 1 / (1 - decay) steps each, after which its first value has 5 % left."""
 SMALLEST_VIEW_PX = {"patch": 70, "multiscale": 140}
 """Smallest training crop that fills a discriminator's view, by `d_arch`."""
 
@@ -293,8 +296,9 @@ class TrainConfig(_Config):
                 f"{smallest + -smallest % 32} or --adv off"
             )
         if self.gradient_penalty and self.spectral:
+            penalty = "adv=wgan-gp's d_gp=10" if self.d_gp is None else f"d_gp={self.d_gp:g}"
             raise ValueError(
-                f"d_gp={self.gradient_penalty:g} and d_spectral=true both fix the discriminator's slope; leave one out"
+                f"{penalty} and d_spectral=true both fix the discriminator's slope; use --d-gp 0 or --no-d-spectral"
             )
         if self.gradient_penalty and self.d_r1:
             raise ValueError(
@@ -309,27 +313,45 @@ class TrainConfig(_Config):
 
     def warnings(self, steps: int) -> list[str]:
         """Options that are set and do nothing in a run of so many steps, a sentence each."""
-        fields = type(self).model_fields
-        changed = [name for name in fields if name.startswith(("adv_", "d_")) and self._changed(name)]
-        if self.adv == "off" and changed:
-            return [f"{_flags(changed)}: no effect with --adv off."]
         sentences = []
-        if self._changed("d_r1_every") and not self.d_r1:
+        if self.ema and steps < EMA_SPANS / (1 - self.ema):
+            sentences.append(
+                f"--ema {self.ema:g}: a mean over some {1 / (1 - self.ema):.0f} steps still holds the first weights after "
+                f"{steps}; use a lower decay or more steps."
+            )
+        given = self._given_of_adversary()
+        if self.adv == "off":
+            return sentences + ([f"{_flags(given)}: no effect with --adv off."] if given else [])
+        if "d_r1_every" in given and not self.d_r1:
             sentences.append("--d-r1-every: no effect without --d-r1.")
-        idle = [name for name in ("adv_ramp", "d_fm") if self._changed(name)]
+        idle = [name for name in ("adv_ramp", "d_fm") if name in given]
         if not self.adv_weight and idle:
             sentences.append(f"{_flags(idle)}: no effect with --adv-weight 0, the generator never hears of it.")
+        if self.d_mask == "image-mul" and "image" not in self.d_input:
+            sentences.append(
+                f"--d-input {self.d_input}: --d-mask image-mul shows the photo all the same, where the mask is."
+            )
         if self.adv_warmup >= steps:
             sentences.append(
                 f"--adv-warmup {self.adv_warmup}: the run ends after {steps} steps, before the adversary starts."
             )
+        elif self.adv_weight and self.adv_warmup + self.adv_ramp > steps:
+            sentences.append(
+                f"--adv-ramp {self.adv_ramp}: the run ends after {steps} steps, before the weight is at its full value."
+            )
         return sentences
 
-    def _changed(self, name: str) -> bool:
-        return bool(getattr(self, name) != type(self).model_fields[name].default)
+    def _given_of_adversary(self) -> list[str]:
+        """The adversary's options that somebody chose. A config that names them all was written by a run: there it counts
+        only what is not the default."""
+        fields = type(self).model_fields
+        names = [name for name in fields if name.startswith(("adv_", "d_"))]
+        if set(names) <= self.model_fields_set:
+            return [name for name in names if getattr(self, name) != fields[name].default]
+        return [name for name in names if name in self.model_fields_set]
 
 
-def _flags(names: list[str]) -> str:
+def _flags(names: Sequence[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 

@@ -45,7 +45,7 @@ def weights(player: Adversary) -> Tensor:
 
 
 def push(player: Adversary, batch: Batch, logits: Tensor, step: int = 0) -> Any:
-    return player.push(batch, MAPS, logits, step, PULL, lambda gradient: gradient.norm())
+    return player.push(batch, MAPS, logits, step, 2 * step, PULL, lambda gradient: gradient.norm())
 
 
 KINDS: list[dict[str, Any]] = [
@@ -70,7 +70,7 @@ def player(request: pytest.FixtureRequest) -> Adversary:
 def test_an_update_moves_the_discriminator_and_gives_the_generator_no_gradient(player: Adversary, batch: Batch) -> None:
     logits = torch.zeros(2, 1, SIDE, SIDE, requires_grad=True)
     before = weights(player)
-    stats = player.update(batch, MAPS, logits.sigmoid(), 0)
+    stats = player.update(batch, MAPS, logits.sigmoid(), 0, 0)
     assert not torch.equal(weights(player), before)
     assert logits.grad is None
     assert stats.keys() >= {"d/loss", "d/real_accuracy", "d/fake_accuracy", "d/real_logit", "d/fake_logit", "d/spread"}
@@ -79,7 +79,7 @@ def test_an_update_moves_the_discriminator_and_gives_the_generator_no_gradient(p
 
 
 def test_a_push_leaves_no_trace_in_the_discriminator(player: Adversary, batch: Batch) -> None:
-    player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), 0)
+    player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), 0, 0)
     player.optimizer.zero_grad(set_to_none=True)
     before = {key: value.clone() for key, value in player.discriminator.state_dict().items()}
     logits = torch.randn(2, 1, SIDE, SIDE)
@@ -98,7 +98,7 @@ def test_every_rule_goes_on_where_it_stopped(player: Adversary, batch: Batch) ->
 
     def play(one: Adversary, steps: range) -> Any:
         for step in steps:
-            one.update(batch, MAPS, prob, step)
+            one.update(batch, MAPS, prob, step, 2 * step)
             pushed = push(one, batch, logits, step)
         return pushed
 
@@ -145,7 +145,7 @@ def every_saved_tensor_is_used() -> Iterator[None]:
 def test_every_saved_tensor_is_used(player: Adversary, batch: Batch) -> None:
     with every_saved_tensor_is_used():
         for step in range(2):  # with and without lazy R1
-            player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), step)
+            player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), step, 2 * step)
             push(player, batch, torch.randn(2, 1, SIDE, SIDE), step)
 
 
@@ -182,10 +182,10 @@ def test_before_the_warmup_ends_it_is_quiet(batch: Batch) -> None:
     player, quiet = adversary(warmup=3), NoAdversary()
     prob, logits = torch.rand(2, 1, SIDE, SIDE), torch.randn(2, 1, SIDE, SIDE)
     before = weights(player)
-    assert player.update(batch, MAPS, prob, 2) == quiet.update(batch, MAPS, prob, 2) == {}
-    assert quiet.push(batch, MAPS, logits, 2, PULL, torch.norm) == push(player, batch, logits, 2)
+    assert player.update(batch, MAPS, prob, 2, 4) == quiet.update(batch, MAPS, prob, 2, 4) == {}
+    assert quiet.push(batch, MAPS, logits, 2, 4, PULL, torch.norm) == push(player, batch, logits, 2)
     assert torch.equal(weights(player), before)
-    assert player.update(batch, MAPS, prob, 3)
+    assert player.update(batch, MAPS, prob, 3, 6)
 
 
 def test_balance_makes_the_push_a_share_of_the_pull(batch: Batch) -> None:
@@ -194,11 +194,11 @@ def test_balance_makes_the_push_a_share_of_the_pull(batch: Batch) -> None:
     assert first.gradient.norm().item() == pytest.approx(0.1 * PULL.norm().item(), rel=1e-4)
     assert first.stats["train/gradient_ratio"].item() == pytest.approx(0.1, rel=1e-4)
     # A pull ten times as strong moves its smoothed norm by a tenth of the way: 1 + .1 * 9.
-    second = player.push(batch, MAPS, logits, 0, 10 * PULL, lambda gradient: gradient.norm())
+    second = player.push(batch, MAPS, logits, 0, 0, 10 * PULL, lambda gradient: gradient.norm())
     assert (second.gradient.norm() / first.gradient.norm()).item() == pytest.approx(1.9, rel=1e-4)
     # Where the adversary has no gradient, its weight is held below 1e4.
     still = adversary(balance="grad", weight=1.0)
-    third = still.push(batch, MAPS, logits, 0, PULL, lambda gradient: gradient.norm() * 1e-9 + (gradient is PULL))
+    third = still.push(batch, MAPS, logits, 0, 0, PULL, lambda gradient: gradient.norm() * 1e-9 + (gradient is PULL))
     assert third.stats["train/adv_weight"].item() == 1e4
 
 
@@ -219,7 +219,7 @@ def test_moves_are_the_same_for_photo_clicks_and_masks(batch: Batch) -> None:
     seen: list[tuple[Tensor, ...]] = []
     player.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     marked = replace(batch, image=batch.target.expand(-1, 3, -1, -1).contiguous())
-    player.update(marked, batch.target.expand(-1, 2, -1, -1).contiguous(), batch.target, 3)
+    player.update(marked, batch.target.expand(-1, 2, -1, -1).contiguous(), batch.target, 3, 6)
     ((image, maps, masks),) = seen
     assert torch.equal(image[:, :1], masks)
     assert torch.equal(maps[:, 1:], masks)
@@ -257,7 +257,7 @@ def test_penalties_reach_the_discriminator() -> None:
 def test_lazy_r1_takes_its_turns(batch: Batch) -> None:
     player = adversary(r1=1.0, r1_every=3, warmup=1)
     prob = torch.rand(2, 1, SIDE, SIDE)
-    turns = ["d/r1" in player.update(batch, MAPS, prob, step) for step in range(8)]
+    turns = ["d/r1" in player.update(batch, MAPS, prob, step, 2 * step) for step in range(8)]
     assert turns == [False, True, False, False, True, False, False, True]
     group = player.optimizer.param_groups[0]
     assert group["lr"] == 2e-4  # the one step holds R1 too, so nothing is to be corrected
@@ -272,7 +272,7 @@ def test_one_backward_an_update(batch: Batch, monkeypatch: pytest.MonkeyPatch) -
     for rules in ({"r1": 1.0}, {"gradient_penalty": 10.0, "spectral": False}):
         player = adversary(**rules)
         player.discriminator.register_forward_hook(lambda *_: forwards.append(1))
-        player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), 0)
+        player.update(batch, MAPS, torch.rand(2, 1, SIDE, SIDE), 0, 0)
     assert len(calls) == len(forwards) == 2
 
 
@@ -281,7 +281,7 @@ def test_it_learns_to_tell_masks_apart(batch: Batch) -> None:
     wrong = torch.rand(2, 1, SIDE, SIDE)
     stats = {}
     for step in range(60):
-        stats = player.update(batch, MAPS, wrong, step)
+        stats = player.update(batch, MAPS, wrong, step, 2 * step)
     assert stats["d/real_accuracy"] > 0.9
     assert stats["d/fake_accuracy"] > 0.9
     assert stats["d/gap"] == stats["d/real_logit"] - stats["d/fake_logit"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mfpgan.training.moves import FARTHEST, STILL, Move, apply_moves, draw_moves
+from mfpgan.training.moves import FARTHEST, STILL, Move, apply_moves, draw_move
 
 
 def picture(*rows: list[float]) -> Tensor:
@@ -68,7 +68,7 @@ def test_a_mask_painted_into_the_photo_stays_on_it_and_nothing_is_resampled(heig
     mask = torch.from_numpy(rng.random((3, 1, height, width)) < 0.5).float()
     values = torch.arange(1.0, 1 + 3 * height * width).view(3, 1, height, width)
     image = torch.cat([mask, values, mask * values], 1)
-    moves = draw_moves(rng, 3, height, width, 1.0)
+    moves = [draw_move(rng, height, width, 1.0) for _ in range(3)]
     after, mask_after = apply_moves(image, moves), apply_moves(mask, moves)
     assert torch.equal(after[:, :1], mask_after)
     assert torch.equal(after[:, 1:2] * mask_after, after[:, 2:])
@@ -86,7 +86,7 @@ def test_draws_keep_their_limits_and_are_a_function_of_the_chance(
     height: int, width: int, seed: int, probability: float
 ) -> None:
     def draw(chosen: float) -> list[Move]:
-        return draw_moves(np.random.default_rng(seed), 6, height, width, chosen)
+        return [draw_move(np.random.default_rng([seed, item]), height, width, chosen) for item in range(6)]
 
     moves, everyone = draw(probability), draw(1.0)
     assert moves == draw(probability)
@@ -101,12 +101,13 @@ def test_draws_keep_their_limits_and_are_a_function_of_the_chance(
 
 def test_every_turn_mirror_and_shift_is_drawn_and_half_of_the_pictures_move() -> None:
     rng = np.random.default_rng(0)
-    square, tall = draw_moves(rng, 400, 16, 16, 1.0), draw_moves(rng, 400, 24, 16, 1.0)
+    square = [draw_move(rng, 16, 16, 1.0) for _ in range(400)]
+    tall = [draw_move(rng, 24, 16, 1.0) for _ in range(400)]
     assert {move.turns for move in square} == {0, 1, 2, 3}
     assert {move.turns for move in tall} == {0, 2}
     assert {move.mirrored for move in square} == {False, True}
     assert {move.down for move in tall} == {-3, -2, -1, 0, 1, 2, 3}
     assert {move.right for move in tall} == {-2, -1, 0, 1, 2}
-    still = sum(move == STILL for move in draw_moves(rng, 1000, 64, 64, 0.5))
+    still = sum(draw_move(rng, 64, 64, 0.5) == STILL for _ in range(1000))
     assert 430 < still < 570
     assert len(set(square)) > 50, "each picture has luck of its own"

@@ -20,7 +20,7 @@ NAMES = pytest.mark.parametrize("name", PRESENTATIONS)
 
 def show(name: str, mask: Tensor, image: Tensor | None = None, seed: int = 0) -> Tensor:
     photo = torch.ones(len(mask), 3, *mask.shape[2:]) if image is None else image
-    return PRESENTATIONS[name].show(mask, photo, torch.Generator().manual_seed(seed))
+    return PRESENTATIONS[name].show(mask, photo, [torch.Generator().manual_seed(seed)] * len(mask))
 
 
 def pixels(*values: float) -> Tensor:

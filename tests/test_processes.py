@@ -23,7 +23,9 @@ def _push(rank: int, folder: str) -> None:
     # Pulls of 1 and 3, pushes of 1 and 7: on average 2 and 4, so both weigh with a half.
     norms = {0: (1.0, 1.0), 1: (3.0, 7.0)}[rank]
     pull = torch.ones(2, 1, SIDE, SIDE)
-    pushed = player.push(batch, MAPS, logits, 0, pull, lambda gradient: torch.tensor(norms[int(gradient is not pull)]))
+    pushed = player.push(
+        batch, MAPS, logits, 0, 0, pull, lambda gradient: torch.tensor(norms[int(gradient is not pull)])
+    )
     torch.save(pushed.stats, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 

@@ -16,7 +16,8 @@ from mfpgan.config import TrainConfig
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.tracking import NoRun
 from mfpgan.training.checkpoint import load_checkpoint
-from mfpgan.training.trainer import NotFiniteError, Plan, StepReport, Trainer
+from mfpgan.training.health import NotFiniteError
+from mfpgan.training.trainer import Plan, StepReport, Trainer
 from mfpgan.types import InputError
 
 BASE = {

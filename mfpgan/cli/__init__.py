@@ -88,7 +88,8 @@ def train(
     from mfpgan.cli import display
     from mfpgan.config import TrainConfig
     from mfpgan.jobs import TrainingJob
-    from mfpgan.training.trainer import NotFiniteError, StepReport
+    from mfpgan.training.health import NotFiniteError
+    from mfpgan.training.trainer import StepReport
 
     if resume:
         beside = {"config": file, "set": settings or None, "name": name}

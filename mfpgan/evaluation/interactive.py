@@ -20,6 +20,9 @@ from mfpgan.metrics import bootstrap_interval, boundary_iou, confusion, failed, 
 from mfpgan.session import THRESHOLD
 from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
 
+ROBOT_STREAM = 11
+"""Last entry of a seed, beside the streams of training and of the protocol `single`, which ends in 0."""
+
 
 class Predictor(Protocol):
     """Whatever answers clicks. `ClickSession` is one; a test's oracle is another."""
@@ -90,7 +93,7 @@ def evaluate_interactive(
             for player, repeat in games:
                 predictor.reset()
                 start = perf_counter()
-                rng = np.random.default_rng([seed, index, repeat])
+                rng = np.random.default_rng([seed, index, repeat, ROBOT_STREAM])
                 row = _play(predictor, player, sample, rng, max_clicks, image=number, repeat=repeat)
                 seconds += perf_counter() - start
                 if player is not robot:

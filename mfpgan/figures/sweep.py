@@ -46,7 +46,7 @@ def sweep_figure(points: Sequence[SweepPoint], xlabel: str) -> Image:
             axes.plot([place, place], [point.low, point.high], color="#0072B2", lw=2.2, solid_capstyle="round")
             axes.plot(place, point.mean, "o", color="#0072B2", ms=6)
             axes.plot([place + 0.18] * len(point.seeds), point.seeds, ".", color="#D55E00", ms=5)
-        axes.set_xticks(range(len(settings)), settings)
+        axes.set_xticks(range(len(settings)), [setting.replace(", ", "\n") for setting in settings], fontsize=8)
         axes.set_xlim(-0.5, len(settings) - 0.4)
         axes.set_xlabel(xlabel)
         axes.set_title(measure, fontsize=11)

@@ -85,7 +85,7 @@ class TrainingJob:
     @property
     def warnings(self) -> list[str]:
         """What nobody should overlook: options without effect, and pretrained weights that were wanted and not had."""
-        sentences = self.config.warnings(self.plan.steps)
+        sentences = [] if self.resumed else self.config.warnings(self.plan.steps)  # said when the run began
         if self.config.encoder_weights == "auto" and self.encoder_origin.startswith("none"):
             sentences.append(
                 f"The encoder starts from scratch: {self.encoder_origin}. Results will be far below those of a pretrained "

@@ -7,7 +7,7 @@ measures them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -24,40 +24,41 @@ _CERTAIN = 1e-4  # a drawn mask's odds are finite only if it is allowed to err o
 class Presentation(NamedTuple):
     """A way of showing masks."""
 
-    show: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    show: Callable[[Tensor, Tensor, Sequence[torch.Generator]], Tensor]
     """(mask (B, 1, H, W) float in [0, 1], image (B, 3, H, W) float in [0, 1], chance) -> (B, channels, H, W) in [0, 1].
 
-    The chance is a generator on the CPU; only presentations that draw use it."""
+    The chance is a generator on the CPU for each mask; only presentations that draw use it."""
     channels: int = 1
 
 
-def _prob(mask: Tensor, image: Tensor, chance: torch.Generator) -> Tensor:
+def _prob(mask: Tensor, image: Tensor, chance: Sequence[torch.Generator]) -> Tensor:
     """As it is."""
     return mask
 
 
-def _ste(mask: Tensor, image: Tensor, chance: torch.Generator) -> Tensor:
+def _ste(mask: Tensor, image: Tensor, chance: Sequence[torch.Generator]) -> Tensor:
     """Hard at .5; the gradient passes straight through the threshold (Bengio et al. 2013)."""
     hard: Tensor = _StraightThrough.apply(mask)
     return hard
 
 
-def _ste_blur(mask: Tensor, image: Tensor, chance: torch.Generator) -> Tensor:
+def _ste_blur(mask: Tensor, image: Tensor, chance: Sequence[torch.Generator]) -> Tensor:
     """Hard at .5, then blurred: both kinds get the same soft edges, and the gradient of an edge reaches the pixels round it."""
     return blur(_ste(mask, image, chance), BLUR_SIGMA_PX)
 
 
-def _gumbel(mask: Tensor, image: Tensor, chance: torch.Generator) -> Tensor:
+def _gumbel(mask: Tensor, image: Tensor, chance: Sequence[torch.Generator]) -> Tensor:
     """A draw from the mask's probabilities, hard, with the gradient of the soft draw (binary Gumbel-softmax,
     straight-through: Jang et al.; Maddison et al., both ICLR 2017; temperature 1)."""
-    uniform = torch.rand(mask.shape, generator=chance).clamp(1e-6, 1 - 1e-6).to(mask.device)
+    drawn = [torch.rand(mask.shape[1:], generator=one) for one in chance]
+    uniform = torch.stack(drawn).clamp(1e-6, 1 - 1e-6).to(mask.device)
     odds = mask.float().clamp(_CERTAIN, 1 - _CERTAIN).logit()
     soft = torch.sigmoid((odds + uniform.logit()) / GUMBEL_TEMPERATURE)
     hard: Tensor = _StraightThrough.apply(soft)
     return hard
 
 
-def _image_mul(mask: Tensor, image: Tensor, chance: torch.Generator) -> Tensor:
+def _image_mul(mask: Tensor, image: Tensor, chance: Sequence[torch.Generator]) -> Tensor:
     """The photo cut out by the mask, as SegAN shows it (Xue et al., Neuroinformatics 2018)."""
     return image * mask
 

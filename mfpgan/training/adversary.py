@@ -13,8 +13,8 @@ from torch import Tensor, distributed
 from mfpgan.losses.adversarial import AdversarialLoss, over_scales
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import Presentation
-from mfpgan.training.health import accuracies, auc, soften
-from mfpgan.training.moves import STILL, Move, apply_moves, draw_moves
+from mfpgan.training.health import NotFiniteError, accuracies, auc, gradient_norm, soften
+from mfpgan.training.moves import STILL, Move, apply_moves, draw_move
 from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
 from mfpgan.types import Batch
 
@@ -38,16 +38,20 @@ class Push(NamedTuple):
 class AnyAdversary(Protocol):
     """What the trainer needs of an adversary; `off` is an object, not an `if`."""
 
-    def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> dict[str, Tensor]:
+    def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int, position: int) -> dict[str, Tensor]:
         """Train the discriminator on one batch; only its weights change.
 
         Args:
             click_maps: (B, 2, H, W) float32 in [0, 1].
             prob: (B, 1, H, W) float32 in [0, 1], detached from the generator.
             step: number of this step, from 0.
+            position: position in the run of the batch's first sample; chance is a function of (seed, position).
 
         Returns:
             The discriminator's health as scalars without gradient.
+
+        Raises:
+            NotFiniteError: its loss or its gradient is no number; its weights are as they were.
         """
         ...
 
@@ -57,6 +61,7 @@ class AnyAdversary(Protocol):
         click_maps: Tensor,
         logits: Tensor,
         step: int,
+        position: int,
         pull: Tensor,
         norm: Callable[[Tensor], Tensor],
     ) -> Push:
@@ -85,7 +90,7 @@ class AnyAdversary(Protocol):
 class NoAdversary:
     """`--adv off`: the plain baseline."""
 
-    def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> dict[str, Tensor]:
+    def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int, position: int) -> dict[str, Tensor]:
         return {}
 
     def push(
@@ -94,6 +99,7 @@ class NoAdversary:
         click_maps: Tensor,
         logits: Tensor,
         step: int,
+        position: int,
         pull: Tensor,
         norm: Callable[[Tensor], Tensor],
     ) -> Push:
@@ -137,7 +143,7 @@ class Rules:
     augment: float = 0.0
     """Probability that a picture is moved before the discriminator sees it."""
     seed: int = 0
-    """Chance is a function of it and of the step."""
+    """Chance is a function of it and of a sample's position in the run."""
 
     def weight_at(self, step: int) -> float:
         """The weight at a step, before balancing."""
@@ -177,17 +183,17 @@ class Adversary:
         self._norms: list[float] = []
         """Of the segmentation's and of the adversarial gradient at the last layer, smoothed; empty before the first."""
 
-    def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int) -> dict[str, Tensor]:
+    def update(self, batch: Batch, click_maps: Tensor, prob: Tensor, step: int, position: int) -> dict[str, Tensor]:
         if step < self.rules.warmup:
             return {}
         self.discriminator.requires_grad_(True).train()
-        count, chance = len(batch.ids), self._chance(step, UPDATE_STREAM)
+        count, chance = len(batch.ids), self._chance(batch, position, UPDATE_STREAM)
         # All in one forward: spectral norm takes one power iteration, and all see the same weights.
-        moves = self._moves(batch, step)
+        moves = self._moves(batch, position)
         masks = apply_moves(self._present(batch, torch.cat([batch.target, prob.detach()]), chance), moves * 2)
         if self.rules.gradient_penalty:
             real, fake = masks.chunk(2)
-            share = torch.rand(count, 1, 1, 1, generator=chance).to(masks.device)
+            share = torch.stack([torch.rand(1, 1, 1, generator=one) for one in chance]).to(masks.device)
             masks = torch.cat([masks, real + share * (fake - real)])
         lazy = self.rules.r1 > 0 and (step - self.rules.warmup) % self.rules.r1_every == 0
         sloped = lazy or self.rules.gradient_penalty > 0
@@ -205,7 +211,14 @@ class Adversary:
             loss = loss + self.rules.gradient_penalty * slope
             stats["d/gradient_penalty"] = slope.detach()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Named, or a penalty's masks would be given a gradient too.
+        loss.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
+        for what, value in (("loss", loss.detach()), ("gradient", gradient_norm(self.discriminator))):
+            if not torch.isfinite(value):
+                raise NotFiniteError(
+                    f"the discriminator's {what} became {value.item()} at step {step + 1}; the weights before it are saved. "
+                    f"Lower --d-lr (now {self.rules.lr:g}) or the penalty's weight, or use --precision fp32."
+                )
         self.optimizer.step()
         return stats
 
@@ -215,6 +228,7 @@ class Adversary:
         click_maps: Tensor,
         logits: Tensor,
         step: int,
+        position: int,
         pull: Tensor,
         norm: Callable[[Tensor], Tensor],
     ) -> Push:
@@ -224,10 +238,10 @@ class Adversary:
         # In eval mode: spectral norm's power iteration belongs to the discriminator's own step.
         self.discriminator.requires_grad_(False).eval()
         answer = logits.detach().requires_grad_()
-        moves = self._moves(batch, step)
+        moves = self._moves(batch, position)
 
         def judge(mask: Tensor) -> Judgement:
-            shown = self._present(batch, mask, self._chance(step, PUSH_STREAM))
+            shown = self._present(batch, mask, self._chance(batch, position, PUSH_STREAM))
             return self._ask(batch, click_maps, apply_moves(shown, moves), moves)
 
         fake = judge(answer.sigmoid())
@@ -266,7 +280,8 @@ class Adversary:
             mask: (B, 1, H, W) float32 in [0, 1].
         """
         self.discriminator.requires_grad_(False).eval()
-        shown = self._present(batch, mask, torch.Generator().manual_seed(self.rules.seed))
+        chance = torch.Generator().manual_seed(self.rules.seed)
+        shown = self._present(batch, mask, [chance] * len(batch.ids))
         return self._ask(batch, click_maps, shown, [STILL] * len(batch.ids))
 
     def state_dict(self) -> dict[str, Any]:
@@ -281,12 +296,16 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
         self._norms = state["norms"]
 
-    def _present(self, batch: Batch, masks: Tensor, chance: torch.Generator) -> Tensor:
-        """One or more masks for each photo, one after the other, as they are shown; empty where pixels do not count."""
+    def _present(self, batch: Batch, masks: Tensor, chance: list[torch.Generator]) -> Tensor:
+        """One or more masks for each photo, one after the other, as they are shown; empty where pixels do not count.
+
+        Args:
+            chance: of each photo.
+        """
         times = len(masks) // len(batch.ids)
         valid = torch.cat([batch.valid] * times)
         # Before, or a blur would carry what is ignored into what counts; after, or it would spread over what is ignored.
-        return self.presentation.show(masks * valid, torch.cat([batch.image] * times), chance) * valid
+        return self.presentation.show(masks * valid, torch.cat([batch.image] * times), chance * times) * valid
 
     def _ask(
         self, batch: Batch, click_maps: Tensor, shown: Tensor, moves: list[Move], *, exact: bool = False
@@ -298,14 +317,19 @@ class Adversary:
             judgement: Judgement = self.discriminator(image, maps, shown)
         return Judgement([logits.float() for logits in judgement.logits], judgement.features)
 
-    def _moves(self, batch: Batch, step: int) -> list[Move]:
-        rng = np.random.default_rng([self.rules.seed, step, MOVE_STREAM])
+    def _moves(self, batch: Batch, position: int) -> list[Move]:
         height, width = batch.image.shape[-2:]
-        return draw_moves(rng, len(batch.ids), height, width, self.rules.augment)
+        return [
+            draw_move(rng, height, width, self.rules.augment) for rng in self._streams(batch, position, MOVE_STREAM)
+        ]
 
-    def _chance(self, step: int, stream: int) -> torch.Generator:
-        seed = int(np.random.default_rng([self.rules.seed, step, stream]).integers(2**63))
-        return torch.Generator().manual_seed(seed)
+    def _chance(self, batch: Batch, position: int, stream: int) -> list[torch.Generator]:
+        """One for each sample, on the CPU."""
+        seeds = [int(rng.integers(2**63)) for rng in self._streams(batch, position, stream)]
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def _streams(self, batch: Batch, position: int, stream: int) -> list[np.random.Generator]:
+        return [np.random.default_rng([self.rules.seed, position + item, stream]) for item in range(len(batch.ids))]
 
     def _health(self, reals: list[Tensor], fakes: list[Tensor]) -> dict[str, Tensor]:
         real, fake = (torch.cat([logits.detach().flatten() for logits in scales]) for scales in (reals, fakes))

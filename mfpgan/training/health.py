@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from scipy.stats import rankdata
-from torch import Tensor
+from torch import Tensor, nn
 
 from mfpgan.models.presentation import blur
 
 SOFTENING_SIGMA_PX = 2.0
 WINDOW = 10
 """Logged steps that an alarm looks back on."""
+WATCHED = ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")
 WINS_ACCURACY = 0.98
 DEAD_SPREAD = 1e-3
 SOFTNESS_AUC = 0.9
 
 UNDECIDED = (0.1, 0.9)
 """A pixel between these probabilities is undecided."""
+
+
+class NotFiniteError(RuntimeError):
+    """A loss or a gradient became infinite or NaN."""
+
+    half_done: bool = False
+    """Whether the discriminator has already made its step, so that the two players no longer stand at the same one."""
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Euclidean norm of all gradients of a network, a scalar."""
+    return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
 
 
 def undecided(prob: Tensor, valid: Tensor) -> Tensor:
@@ -66,7 +80,7 @@ class Watchdog:
     """Speaks in words when the discriminator wins, dies, or looks at softness: once, until that has passed."""
 
     def __init__(self) -> None:
-        self._logs: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
+        self._logs: deque[dict[str, float]] = deque(maxlen=WINDOW)
         self._softness = 0.5
         self._said: set[float] = set()
         self.level = 0.0
@@ -79,7 +93,7 @@ class Watchdog:
             metrics: as logged; steps without `d/` metrics are passed over.
         """
         if "d/real_accuracy" in metrics:
-            self._logs.append(metrics)
+            self._logs.append({name: metrics[name] for name in WATCHED})
         self._softness = metrics.get("d/softness_auc", self._softness)
         alarms = self._alarms()
         self.level = next(iter(alarms), 0.0)
@@ -87,21 +101,28 @@ class Watchdog:
         self._said = set(alarms)
         return words
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen and said; plain types."""
+        return {"logs": list(self._logs), "softness": self._softness, "said": sorted(self._said)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self._logs.clear()
+        self._logs.extend(state["logs"])
+        self._softness, self._said = state["softness"], set(state["said"])
+
     def _alarms(self) -> dict[float, str]:
         """What there is to say now, by level, the most serious first."""
         alarms = {}
         if len(self._logs) == WINDOW:
-            real, fake, spread, gap = (
-                sum(log[name] for log in self._logs) / WINDOW
-                for name in ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")
-            )
+            real, fake, spread, gap = (sum(log[name] for log in self._logs) / WINDOW for name in WATCHED)
             if min(real, fake) >= WINS_ACCURACY:
                 alarms[1.0] = (
                     f"The discriminator wins: over the last {WINDOW} logs it was right on {real:.1%} of real and "
-                    f"{fake:.1%} of predicted patches, so its gradient says little. Try a lower --d-lr, --d-r1 1, "
-                    "--d-augment 0.5 or another --d-mask."
+                    f"{fake:.1%} of predicted patches, so its gradient says little. Try a lower --d-lr, --d-augment 0.5, another "
+                    "--d-mask, or --d-r1 1 where no --d-gp is in force."
                 )
-            if spread < DEAD_SPREAD and abs(gap) < DEAD_SPREAD:
+            if not max(spread, abs(gap)) >= DEAD_SPREAD:  # also if they are no numbers
                 alarms[-1.0] = (
                     f"The discriminator is dead: over the last {WINDOW} logs its logits differed by {spread:.1g} only, "
                     "whatever it saw, so the adversarial term does nothing. Try a higher --d-lr, less --d-r1, or another "

@@ -27,22 +27,21 @@ class Move(NamedTuple):
 STILL = Move(0, False, 0, 0)
 
 
-def draw_moves(rng: np.random.Generator, count: int, height: int, width: int, probability: float) -> list[Move]:
-    """A move for each of `count` pictures, with the given probability; the others stay.
+def draw_move(rng: np.random.Generator, height: int, width: int, probability: float) -> Move:
+    """A picture's move, with the given probability; otherwise it stays.
 
     Args:
         probability: in [0, 1].
     """
+    if rng.random() >= probability:
+        return STILL
     down, right = int(height * FARTHEST), int(width * FARTHEST)
-    moves = []
-    for _ in range(count):
-        moved = rng.random() < probability
-        turns = int(rng.integers(4)) if height == width else 2 * int(rng.integers(2))
-        move = Move(
-            turns, bool(rng.integers(2)), int(rng.integers(-down, down + 1)), int(rng.integers(-right, right + 1))
-        )
-        moves.append(move if moved else STILL)
-    return moves
+    return Move(
+        turns=int(rng.integers(4)) if height == width else 2 * int(rng.integers(2)),
+        mirrored=bool(rng.integers(2)),
+        down=int(rng.integers(-down, down + 1)),
+        right=int(rng.integers(-right, right + 1)),
+    )
 
 
 def apply_moves(pictures: Tensor, moves: Sequence[Move]) -> Tensor:

@@ -21,15 +21,11 @@ from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.ema import running_mean
-from mfpgan.training.health import Watchdog, undecided
+from mfpgan.training.health import NotFiniteError, Watchdog, gradient_norm, undecided
 from mfpgan.training.pictures import clicks_sheet
 from mfpgan.training.simulate import Play, play
 from mfpgan.training.validation import Validation, validate, with_maps
 from mfpgan.types import Batch, ClickStrategy, InputError
-
-
-class NotFiniteError(RuntimeError):
-    """The loss became infinite or NaN; the generator is as it was before the step."""
 
 
 class StepReport(NamedTuple):
@@ -120,15 +116,17 @@ class Trainer:
         """Run from the present step to the end of the plan, or until a stop is requested.
 
         Raises:
-            NotFiniteError: the loss left the numbers; the weights before that step are saved first.
+            NotFiniteError: a loss or a gradient left the numbers; the weights before that step are saved first, if neither
+                player has made it.
             InputError: a sample cannot be read.
         """
         log_started, log_step = time.perf_counter(), self.step
         for batch in self.batches(range(self.step, self.plan.steps)):
             try:
                 stats = self.train_step(batch)
-            except NotFiniteError:
-                self.save()
+            except NotFiniteError as error:
+                if not error.half_done:
+                    self.save()
                 raise
             self.step += 1
             last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
@@ -155,13 +153,13 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of the discriminator and one of the generator, after the user's turns."""
-        lr = self.plan.lr_at(self.step)
+        lr, position = self.plan.lr_at(self.step), self.step * self.config.batch_size
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         users, batch = batch, batch.to(self.device)
         played = play(
             users, batch.image, self.strategy, self.generator, self.precision,
-            seed=self.config.seed, position=self.step * self.config.batch_size,
+            seed=self.config.seed, position=position,
         )  # fmt: skip
         self._last_play = users, played
         height, width = batch.image.shape[-2:]
@@ -178,15 +176,16 @@ class Trainer:
         logits = logits.float()
         answer = logits.detach().requires_grad_()
         segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
-        self._check_finite(segmentation.detach(), "segmentation", lr)
+        self._check_finite(segmentation.detach(), "segmentation loss", lr)
         (pull,) = torch.autograd.grad(segmentation, answer)
         segmentation, answer = segmentation.detach(), answer.detach()
         prob = answer.sigmoid()
-        stats = self.adversary.update(batch, maps, prob, self.step)
-        push = self.adversary.push(batch, maps, answer, self.step, pull, self._norm_at_last_layer(logits))
-        self._check_finite(push.loss, "adversarial", lr)
+        stats = self.adversary.update(batch, maps, prob, self.step, position)
+        push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
+        self._check_finite(push.loss, "adversarial loss", lr, half_done=bool(stats))
         self.optimizer.zero_grad(set_to_none=True)
         logits.backward(pull + push.gradient)
+        self._check_finite(gradient_norm(self.generator), "generator's gradient", lr, half_done=bool(stats))
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
@@ -211,12 +210,16 @@ class Trainer:
 
         return norm
 
-    def _check_finite(self, loss: Tensor, name: str, lr: float) -> None:
-        if not torch.isfinite(loss):
-            raise NotFiniteError(
-                f"the {name} loss became {loss.item()} at step {self.step + 1}; the weights before it are saved. Lower "
-                f"--lr (now {lr:g}) or --adv-weight, or use --precision fp32."
-            )
+    def _check_finite(self, value: Tensor, name: str, lr: float, *, half_done: bool = False) -> None:
+        if torch.isfinite(value):
+            return
+        kept = "the last checkpoint stays as it is" if half_done else "the weights before it are saved"
+        error = NotFiniteError(
+            f"the {name} became {value.item()} at step {self.step + 1}; {kept}. Lower --lr (now {lr:g}) or --adv-weight, or "
+            "use --precision fp32."
+        )
+        error.half_done = half_done
+        raise error
 
     def validate(self) -> dict[str, float]:
         """Validate, and draw the first validation objects and the clicks of the last training batch."""
@@ -254,6 +257,7 @@ class Trainer:
             "adversary": self.adversary.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": {} if self.ema is None else self.ema.state_dict(),
+            "watchdog": self._watchdog.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -274,6 +278,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
+            self._watchdog.load_state_dict(state["watchdog"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[-1].strip().rstrip(".")
             raise InputError(
