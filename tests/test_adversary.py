@@ -15,6 +15,7 @@ from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.training.adversary import Adversary, NoAdversary, Rules
+from mfpgan.training.health import NotFiniteError
 from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
 from mfpgan.types import Batch
 
@@ -90,6 +91,70 @@ def test_a_push_leaves_no_trace_in_the_discriminator(player: Adversary, batch: B
     assert not pushed.loss.requires_grad
     assert not pushed.gradient.requires_grad
     assert logits.grad is None
+
+
+@pytest.mark.parametrize("penalty", [r1, gradient_penalty])
+def test_a_penalty_leaves_no_gradient(penalty: Any) -> None:
+    discriminator = adversary().discriminator
+    masks = torch.rand(2, 1, SIDE, SIDE, requires_grad=True)
+    value = penalty(discriminator(torch.rand(2, 3, SIDE, SIDE), MAPS, masks).logits, masks)
+    assert value.requires_grad, "it has a graph to the weights"
+    assert all(p.grad is None for p in [*discriminator.parameters(), masks])
+
+
+def test_an_update_with_a_penalty_gives_the_masks_no_gradient(batch: Batch) -> None:
+    for rules in ({"r1": 1.0}, {"gradient_penalty": 10.0, "spectral": False}):
+        player, shown = adversary(**rules), []
+        player.discriminator.register_forward_pre_hook(lambda _, inputs, shown=shown: shown.append(inputs[2]))
+        prob = torch.rand(2, 1, SIDE, SIDE)
+        player.update(batch, MAPS, prob, 0, 0)
+        assert shown[0].requires_grad, "the penalty needs the slope there"
+        assert shown[0].grad is prob.grad is batch.target.grad is None
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_step_that_is_no_number_is_not_made(where: str, batch: Batch) -> None:
+    player = adversary(lr=0.5)
+    before = {name: value.clone() for name, value in player.discriminator.state_dict().items() if "weight" in name}
+    first = next(player.discriminator.parameters())
+    prob = torch.rand(2, 1, SIDE, SIDE)
+    if where == "gradient":
+        first.register_hook(lambda gradient: gradient * float("inf"))
+    else:
+        prob[0, 0, 0, 0] = float("nan")
+        player = adversary(lr=0.5, d_mask="prob")
+    with pytest.raises(
+        NotFiniteError, match=rf"the discriminator's {where} became (nan|inf|-inf) at step 8;.* --d-lr \(now 0\.5\)"
+    ):
+        player.update(batch, MAPS, prob, 7, 14)
+    after = {name: value for name, value in player.discriminator.state_dict().items() if name in before}
+    originals = [name for name in before if not name.endswith(("_u", "_v"))]
+    assert originals
+    assert all(torch.equal(before[name], after[name]) for name in originals)
+    assert player.optimizer.state_dict()["state"] == {}
+
+
+@pytest.mark.parametrize("d_mask", ["gumbel", "ste"])
+def test_a_pictures_chance_is_its_position(d_mask: str, batch: Batch) -> None:
+    """Two pictures at position 10 are shown as one at 10 and one at 11 are."""
+    prob = torch.rand(2, 1, SIDE, SIDE)
+
+    def shown(pictures: slice, position: int) -> list[Tensor]:
+        player, seen = adversary(d_mask=d_mask, augment=1.0), []
+        player.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+        part = Batch(batch.ids[pictures], batch.image[pictures], batch.target[pictures], batch.valid[pictures])
+        player.update(part, MAPS[pictures], prob[pictures], 3, position)
+        logits = torch.zeros(len(part.ids), 1, SIDE, SIDE)
+        player.push(part, MAPS[pictures], logits, 3, position, PULL[pictures], lambda gradient: gradient.norm())
+        (image, _, masks), (again, _, pushed) = seen
+        assert torch.equal(image[: len(part.ids)], again), "moved the same way for both"
+        return [again, *masks.chunk(2), pushed]
+
+    whole = shown(slice(0, 2), 10)
+    first, second, elsewhere = shown(slice(0, 1), 10), shown(slice(1, 2), 11), shown(slice(1, 2), 12)
+    for one, other, both in zip(first, second, whole, strict=True):
+        assert torch.equal(torch.cat([one, other]), both)
+    assert not torch.equal(second[0], elsewhere[0])
 
 
 def test_every_rule_goes_on_where_it_stopped(player: Adversary, batch: Batch) -> None:

@@ -120,6 +120,16 @@ def test_the_smallest_crops_are_taken() -> None:
         ({"d_r1_every": 4, "d_r1": 1}, []),
         ({"steps": 8, "adv_warmup": 8}, ["--adv-warmup 8: the run ends after 8 steps, before the adversary starts."]),
         ({"steps": 8, "adv_warmup": 7}, []),
+        ({"adv": "off", "d_mask": "ste-blur"}, ["--d-mask: no effect with --adv off."]),
+        ({"ema": 0.999, "steps": 2999}, ["--ema 0.999: a mean over some 1000 steps still holds the first weights"]),
+        ({"ema": 0.999, "steps": 3000}, []),
+        (
+            {"d_mask": "image-mul", "d_input": "mask"},
+            ["--d-input mask: --d-mask image-mul shows the photo all the same"],
+        ),
+        ({"d_mask": "image-mul", "d_input": "image-mask"}, []),
+        ({"adv_warmup": 4, "adv_ramp": 5, "steps": 8}, ["--adv-ramp 5: the run ends after 8 steps, before the weight"]),
+        ({"adv_warmup": 3, "adv_ramp": 5, "steps": 8}, []),
         ({"adv_weight": 0, "d_fm": 1, "d_r1_every": 4}, ["--d-r1-every: no", "--d-fm: no effect with --adv-weight 0"]),
     ],
     ids=str,
@@ -131,6 +141,13 @@ def test_options_without_effect_are_named(values: dict[str, object], expected: l
     for sentence, start in zip(sentences, expected, strict=True):
         assert sentence.startswith(start)
         assert sentence.endswith(".")
+
+
+def test_a_config_that_a_run_wrote_speaks_only_of_what_was_chosen(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(TrainConfig.from_mapping({"d_mask": "prob"}, "test").to_yaml())
+    written = TrainConfig.from_yaml(tmp_path / "config.yaml")
+    config = TrainConfig.from_mapping({**written, "adv": "off"}, "test")
+    assert config.warnings(1000) == ["--d-mask: no effect with --adv off."]
 
 
 def test_the_table_of_strategies_is_asked_when_a_config_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

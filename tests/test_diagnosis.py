@@ -29,15 +29,17 @@ from mfpgan.training.adversary import Adversary, Rules
 from mfpgan.types import Batch
 
 
-class Likes:
-    """An adversary whose only logit is the mask's mean times `taste`."""
+class Likes(Adversary):
+    """An adversary whose only logit, and only inner answer, is the mask's mean times `taste`."""
 
-    def __init__(self, taste: float, loss: str = "hinge") -> None:
+    def __init__(self, taste: float, loss: str = "hinge", **rules: Any) -> None:
         self.taste = taste
         self.loss = ADVERSARIAL[loss]
+        self.rules = Rules(**rules)
 
     def judge(self, batch: Batch, click_maps: Tensor, mask: Tensor) -> Judgement:
-        return Judgement([self.taste * mask.mean((2, 3), keepdim=True)], [])
+        answer = self.taste * mask.mean((2, 3), keepdim=True)
+        return Judgement([answer], [answer])
 
 
 class Disks(nn.Module):
@@ -78,9 +80,18 @@ def test_who_likes_bright_masks_wishes_for_more_everywhere(loss: str) -> None:
     batch = squares(2)
     # Least squares wants a logit of 1, and the mean of a mask stays below that.
     for taste in (1.0, -1.0):
-        pushed = wish(Likes(taste, loss), batch, MAPS, batch.target * 0.8)  # type: ignore[arg-type]
+        pushed = wish(Likes(taste, loss), batch, MAPS, batch.target * 0.8)
         assert pushed.shape == batch.target.shape
         assert (torch.sign(pushed) == taste).all()
+
+
+def test_the_wish_is_all_that_the_generator_minimises() -> None:
+    batch = squares(2)
+    # It likes masks, so the logit pulls up; the drawn masks are smaller than these, so matching pulls down, 5 times as strongly.
+    larger = torch.ones_like(batch.target)
+    alone, matched = (wish(Likes(1.0, feature_matching=weight), batch, MAPS, larger) for weight in (0.0, 5.0))
+    assert torch.allclose(matched, -4 * alone)
+    assert (alone > 0).all()
 
 
 def test_planted_errors_depend_on_the_position_only() -> None:
@@ -95,7 +106,7 @@ def test_a_judge_of_size_rates_holes_below_and_blobs_above() -> None:
     """More mask is more drawn to it: every drawn mask is above every one with holes, and below every one with blobs."""
     done: list[int] = []
     found = diagnose(
-        Disks(), Likes(1.0), [squares(3), squares(2)], device=torch.device("cpu"), drawn=(0, 4), progress=done.append  # type: ignore[arg-type]
+        Disks(), Likes(1.0), [squares(3), squares(2)], device=torch.device("cpu"), drawn=(0, 4), progress=done.append
     )  # fmt: skip
     assert done == [3, 5]
     assert tuple(answer.kind for answer in found.answers) == KINDS

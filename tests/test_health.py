@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hypothesis import given
@@ -165,6 +167,23 @@ def test_an_alarm_that_lasts_is_not_repeated_when_another_comes_and_goes() -> No
     assert watchdog.level == 1
     assert not any(looks(watchdog, HEALTHY, 2 * WINDOW))
     assert watchdog.level == 0.5
+
+
+def test_numbers_that_are_none_are_no_life() -> None:
+    *_, words = looks(Watchdog(), HEALTHY | {"d/spread": float("nan"), "d/gap": float("nan")})
+    assert words.startswith("The discriminator is dead")
+
+
+@pytest.mark.parametrize("cut", [1, 5, WINDOW, 13, 25])
+def test_the_watchdog_goes_on_where_it_stopped(cut: int) -> None:
+    looked = [HEALTHY | {"d/softness_auc": 0.95}] + [WINS] * 14 + [HEALTHY] * 3 + [WINS] * 12
+    whole, first, second = Watchdog(), Watchdog(), Watchdog()
+    expected = [(whole.look(metrics), whole.level) for metrics in looked]
+    assert sum(bool(words) for words, _ in expected) == 3, "softness, and twice that it wins"
+    for metrics in looked[:cut]:
+        first.look(metrics)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert [(second.look(metrics), second.level) for metrics in looked[cut:]] == expected[cut:]
 
 
 def test_a_discriminator_that_prefers_softness_judges_it_too() -> None:

@@ -14,6 +14,7 @@ from mfpgan import build
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.config import TrainConfig
 from mfpgan.losses.adversarial import ADVERSARIAL
+from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.tracking import NoRun
 from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.health import NotFiniteError
@@ -133,9 +134,29 @@ def test_the_running_mean_follows_and_changes_nothing(tmp_path: Path) -> None:
     assert torch.allclose(averaged.ema.module.head.bias, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("adv", ["off", *ADVERSARIAL])
-def test_a_step_keeps_no_tensor_that_nobody_fetches(adv: str, tmp_path: Path) -> None:
-    trainer = make(tmp_path, adv=adv)
+RULES = [
+    *({"d_mask": name} for name in PRESENTATIONS),
+    {"d_r1": 1, "d_r1_every": 2},
+    {"d_arch": "multiscale", "size": 140},
+    {"d_augment": 1},
+    {"d_input": "mask"},
+    {"adv": "wgan-gp", "d_fm": 1},
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=str)
+def test_weight_zero_is_off_to_the_bit_under_every_rule(rules: dict[str, object], tmp_path: Path) -> None:
+    changes = {"steps": 2, "adv": "hinge", **rules}
+    off, zero = run(tmp_path, **{**changes, "adv": "off"}), run(tmp_path, **changes, adv_weight=0)
+    assert equal(off[1], zero[1])
+    assert "d/loss" in zero[0][0], "the discriminator learns all the same"
+
+
+@pytest.mark.parametrize(
+    "rules", [{"adv": "off"}, {"adv_balance": "grad"}, *({"adv": name} for name in ADVERSARIAL), *RULES], ids=str
+)
+def test_a_step_keeps_no_tensor_that_nobody_fetches(rules: dict[str, object], tmp_path: Path) -> None:
+    trainer = make(tmp_path, **{"adv": "hinge", **rules})
     batch = next(iter(trainer.batches(range(1))))
     with every_saved_tensor_is_used():
         trainer.train_step(batch)
@@ -183,6 +204,57 @@ def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path) -> Non
     saved = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
     assert saved["step"] == 0
     assert all(torch.equal(saved["generator"][name], value) for name, value in before.items())
+
+
+def test_a_half_done_step_does_not_take_the_place_of_the_checkpoint(tmp_path: Path) -> None:
+    """The discriminator has made its step when the generator's gradient turns out to be no number."""
+    trainer = make(tmp_path, adv="hinge", save_every=1)
+    generator = trainer.generator
+    saved: dict[str, torch.Tensor] = {}
+
+    def poison(report: StepReport) -> None:
+        saved.update({name: value.clone() for name, value in generator.state_dict().items()})
+        generator.head.bias.register_hook(lambda gradient: gradient * float("nan"))
+
+    with pytest.raises(NotFiniteError, match=r"(?s)gradient became nan at step 2; the last checkpoint stays as it is"):
+        trainer.train(poison)
+    assert equal(load_checkpoint(tmp_path / "checkpoints" / "last.pt")["generator"], saved)
+    assert all(torch.equal(value, saved[name]) for name, value in generator.named_parameters()), "no update"
+    quiet = make(tmp_path / "off")
+    quiet.generator.head.bias.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(NotFiniteError, match="the weights before it are saved"):
+        quiet.train(lambda _: None)
+    assert load_checkpoint(tmp_path / "off" / "checkpoints" / "last.pt")["step"] == 0
+
+
+def test_the_watchdogs_memory_is_in_the_checkpoint(tmp_path: Path) -> None:
+    won = {name: torch.tensor(1.0) for name in ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")}
+    reports: list[StepReport] = []
+    for cut in (5, 7, 12, 14):
+        trainer = make(tmp_path, adv="hinge", steps=14, eval_every=5)
+        trainer.adversary.update = lambda *_: won  # type: ignore[method-assign]
+        trainer.adversary.probe = lambda _: {"d/softness_auc": 0.95}  # type: ignore[method-assign]
+        if reports:
+            trainer.load_state_dict(load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
+
+        def watch(report: StepReport, cut: int = cut, trainer: Trainer = trainer) -> None:
+            reports.append(report)
+            trainer.stop_requested = report.step == cut - 1
+
+        trainer.train(watch)
+    assert [report.step for report in reports] == list(range(1, 15))
+    assert [report.step for report in reports if report.alarm] == [5, 10]
+    assert [report.metrics["d/alarm"] for report in reports] == [0.0] * 4 + [0.5] * 5 + [1.0] * 5
+
+
+def test_the_two_players_first_weights_are_drawn_apart(tmp_path: Path) -> None:
+    """Another generator does not change the discriminator's first weights, another seed does."""
+    first, wide, other = (
+        make(tmp_path, adv="hinge", **changes).adversary.state_dict()["discriminator"]
+        for changes in ({}, {"memory": "previous", "clicks.rounds": 1}, {"seed": 1})
+    )
+    assert equal(first, wide)
+    assert not equal(first, other)
 
 
 def test_a_checkpoint_of_another_version_is_a_sentence(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mfpgan.losses.adversarial import over_scales
 from mfpgan.training.adversary import Adversary
 from mfpgan.types import Batch, BoolMask
 
@@ -43,7 +42,8 @@ def scores(adversary: Adversary, batch: Batch, click_maps: Tensor, mask: Tensor)
 
 
 def wish(adversary: Adversary, batch: Batch, click_maps: Tensor, mask: Tensor) -> Tensor:
-    """Where the adversary wants each pixel's probability to go: minus the gradient of the generator's adversarial loss.
+    """Where the adversary wants each pixel's probability to go: minus the gradient of all that the
+    generator minimises for the adversary's sake, feature matching included.
 
     Args:
         mask: (B, 1, H, W) float32 in [0, 1].
@@ -56,7 +56,7 @@ def wish(adversary: Adversary, batch: Batch, click_maps: Tensor, mask: Tensor) -
     fake = adversary.judge(batch, click_maps, leaf)
     with torch.no_grad():
         real = adversary.judge(batch, click_maps, batch.target)
-    (gradient,) = torch.autograd.grad(over_scales(adversary.loss.generator, real.logits, fake.logits), leaf)
+    (gradient,) = torch.autograd.grad(adversary.objective(real, fake), leaf)
     return -gradient
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from mfpgan import build, tracking
 from mfpgan.config import TrainConfig
@@ -11,17 +12,20 @@ from mfpgan.models.generator import MFPResNetUNet
 RUNS = Path("runs")
 
 
-def load_run(run_id: str, device: str = "auto") -> tuple[MFPResNetUNet, TrainConfig]:
+def load_run(
+    run_id: str, device: str = "auto", weights: Literal["last", "ema"] = "last"
+) -> tuple[MFPResNetUNet, TrainConfig]:
     """The trained generator of a run, in eval mode, and the config it was trained with.
 
     Args:
         run_id: the id or a unique prefix; looked for in ./runs and in the MLflow store.
         device: auto, cpu, cuda, ...
+        weights: as training left them, or their running mean (of runs with --ema).
 
     Raises:
         InputError: no such run, or its checkpoint cannot be used.
     """
     folder = tracking.fetch(tracking.find_run(run_id, RUNS))
-    generator, config, _ = build.load_generator(folder, build.pick_device(device))
+    generator, config, _ = build.load_generator(folder, build.pick_device(device), weights)
     generator.eval()
     return generator, config

@@ -129,8 +129,8 @@ class Rules:
     """Steps after the warm-up over which the weight grows to its full value."""
     balance: Literal["fixed", "grad"] = "fixed"
     """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer, as in Esser et al.,
-    VQGAN, CVPR 2021, equation 7. Both norms are smoothed with decay .9, which they do not do, and their ratio is held below
-    1e4. (The ratio itself smoothed would hang for long on its first values, when the discriminator's gradient is tiny.)"""
+    VQGAN, CVPR 2021, equation 7, with the bound of 1e4 of their code. Both norms are smoothed with decay .9, which they do
+    not do. (The ratio itself smoothed would hang for long on its first values, when the discriminator's gradient is tiny.)"""
     r1: float = 0.0
     """Weight gamma of R1 (Mescheder et al., ICML 2018): gamma / 2 times the squared gradient on real masks."""
     r1_every: int = 16
@@ -249,9 +249,7 @@ class Adversary:
         if self.loss.pairs or self.rules.feature_matching:
             with torch.no_grad():
                 real = judge(batch.target)
-        loss = over_scales(self.loss.generator, (real or fake).logits, fake.logits)
-        if real and self.rules.feature_matching:
-            loss = loss + self.rules.feature_matching * feature_matching(real.features, fake.features)
+        loss = self.objective(real, fake)
         (gradient,) = torch.autograd.grad(loss, answer)
         pull_norm, push_norm = _mean_over_processes(norm(pull)), _mean_over_processes(norm(gradient))
         if self.rules.balance == "grad":
@@ -272,6 +270,17 @@ class Adversary:
             real += self.judge(batch, maps, batch.target).score().tolist()
             soft += self.judge(batch, maps, soften(batch.target)).score().tolist()
         return {"d/softness_auc": auc(real, soft)} if real else {}
+
+    def objective(self, real: Judgement | None, fake: Judgement) -> Tensor:
+        """What the generator minimises, before its weight: the loss's formula and feature matching, a scalar with a graph.
+
+        Args:
+            real: of the drawn masks; not needed where the loss does not pair and features are not matched.
+        """
+        loss = over_scales(self.loss.generator, (real or fake).logits, fake.logits)
+        if real and self.rules.feature_matching:
+            loss = loss + self.rules.feature_matching * feature_matching(real.features, fake.features)
+        return loss
 
     def judge(self, batch: Batch, click_maps: Tensor, mask: Tensor) -> Judgement:
         """What the discriminator says of masks, as it is, without moves; gradient flows to the mask if it wants one.

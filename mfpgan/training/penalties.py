@@ -13,7 +13,8 @@ def r1(reals: list[Tensor], masks: Tensor) -> Tensor:
     """Squared gradient of the logits at the masks, a scalar with a graph: mean over images and scales.
 
     Every patch is a sample of its own, so the sum over an image's patches is divided by their number; where patches overlap
-    their gradients add up. Only the mask's gradient counts: photo and clicks are the condition, the same for both players.
+    their gradients add up. So gamma weighs the slope of a patch's logit, whatever the size of the picture, while the
+    gradient penalty's lambda weighs that of the mean logit: the two are not on one scale. Only the mask's gradient counts: photo and clicks are the condition, the same for both players.
 
     Args:
         reals: for each scale (B, 1, H', W') logits of real masks.

@@ -132,17 +132,21 @@ class Trainer:
             last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
 
             metrics: dict[str, float] = {}
-            alarm = ""
             if last or stop or self.step % self.plan.log_every == 0:
                 metrics = {name: float(value) for name, value in stats.items()}
                 seconds = time.perf_counter() - log_started
                 metrics["train/samples_per_second"] = (self.step - log_step) * self.config.batch_size / seconds
-            if last or stop or self.step % self.plan.save_every == 0:
+            alarm = self._watchdog.look(metrics)
+            due = last or stop or self.step % self.plan.save_every == 0
+            if due:
                 self.save()  # before the validation: who stops a run may not wait for that
             if last or self.step % self.plan.eval_every == 0:
-                metrics |= self.validate()
+                validated = self.validate()
+                metrics |= validated
+                alarm = " ".join(filter(None, (alarm, self._watchdog.look(validated))))
+                if due and "d/softness_auc" in validated:
+                    self.save()  # again, for the watchdog has seen it
             if metrics:
-                alarm = self._watchdog.look(metrics)
                 if "d/real_accuracy" in metrics:
                     metrics["d/alarm"] = self._watchdog.level
                 self.run.log(metrics, self.step)
