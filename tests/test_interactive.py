@@ -318,6 +318,16 @@ def test_chance_is_a_function_of_seed_object_and_repeat():
     assert [row.clicks for row in luck(repeats=3, seed=5, limit=1).rows] == clicks[:6]
 
 
+def test_the_robot_draws_from_a_stream_of_its_own():
+    def first(*stream):
+        y, x = np.random.default_rng(stream).integers((0, 0), SHAPE)
+        return y, x
+
+    (click,) = luck(seed=5, limit=1).rows[1].clicks[:1]
+    assert (click.y, click.x) == first(5, 1, 0, 11)
+    assert (click.y, click.x) != first(5, 1), "which is the protocol `single`'s"
+
+
 def test_the_image_is_set_once_for_all_repeats():
     data, steps = Memory(), []
     player = Player(data, oracle, games=3)
