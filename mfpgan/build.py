@@ -23,9 +23,10 @@ from mfpgan.losses.segmentation import SEGMENTATION
 from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, MFPDiscriminator
 from mfpgan.models.generator import MFPResNetUNet, encoder_state
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary, Rules
+from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
 from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.ema import averaged_state
+from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
 
@@ -251,8 +252,9 @@ def load_adversary(folder: Path, device: torch.device) -> Adversary:
             f"run {folder.name[:8]} was trained with --adv off and has no discriminator; take another run."
         )
     path = folder / tracking.CHECKPOINT
+    parts = load_checkpoint(path)
     try:
-        adversary.discriminator.load_state_dict(load_checkpoint(path)["adversary"]["discriminator"])
+        adversary.discriminator.load_state_dict(parts["adversary"]["discriminator"])
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[-1].strip()})."

@@ -309,7 +309,9 @@ class TrainConfig(_Config):
                 "adv=wgan-gp without gradient penalty or spectral norm has no bound; use --d-gp 10 or --d-spectral"
             )
         if self.adv_balance == "grad" and not self.adv_weight:
-            raise ValueError("adv_balance=grad with adv_weight=0 balances nothing; use --adv-weight 0.01 or fixed")
+            raise ValueError(
+                "adv_balance=grad with adv_weight=0 balances nothing; use --adv-weight 0.01, or --adv-balance fixed"
+            )
 
     def warnings(self, steps: int) -> list[str]:
         """Options that are set and do nothing in a run of so many steps, a sentence each."""
@@ -324,6 +326,13 @@ class TrainConfig(_Config):
             return sentences + ([f"{_flags(given)}: no effect with --adv off."] if given else [])
         if "d_r1_every" in given and not self.d_r1:
             sentences.append("--d-r1-every: no effect without --d-r1.")
+        if self.d_r1 and self.adv_warmup + self.d_r1_every >= steps:
+            sentences.append(
+                f"--d-r1-every {self.d_r1_every}: in {steps} steps the penalty acts once at most, and then "
+                f"{self.d_r1_every} times as strongly."
+            )
+        if not (self.spectral or self.gradient_penalty or self.d_r1):
+            sentences.append("--no-d-spectral: nothing bounds the discriminator's slope; --d-r1 1 or --d-gp 10 would.")
         idle = [name for name in ("adv_ramp", "d_fm") if name in given]
         if not self.adv_weight and idle:
             sentences.append(f"{_flags(idle)}: no effect with --adv-weight 0, the generator never hears of it.")

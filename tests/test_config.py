@@ -118,6 +118,13 @@ def test_the_smallest_crops_are_taken() -> None:
         ({"adv_ramp": 5, "d_fm": 1}, []),
         ({"d_r1_every": 4}, ["--d-r1-every: no effect without --d-r1."]),
         ({"d_r1_every": 4, "d_r1": 1}, []),
+        (
+            {"d_r1": 1, "d_r1_every": 100, "steps": 100},
+            ["--d-r1-every 100: in 100 steps the penalty acts once at most"],
+        ),
+        ({"d_r1": 1, "d_r1_every": 99, "steps": 100}, []),
+        ({"d_spectral": False}, ["--no-d-spectral: nothing bounds the discriminator's slope"]),
+        ({"d_spectral": False, "d_r1": 1}, []),
         ({"steps": 8, "adv_warmup": 8}, ["--adv-warmup 8: the run ends after 8 steps, before the adversary starts."]),
         ({"steps": 8, "adv_warmup": 7}, []),
         ({"adv": "off", "d_mask": "ste-blur"}, ["--d-mask: no effect with --adv off."]),

@@ -88,7 +88,7 @@ def train(
     from mfpgan.cli import display
     from mfpgan.config import TrainConfig
     from mfpgan.jobs import TrainingJob
-    from mfpgan.training.health import NotFiniteError
+    from mfpgan.training.finite import NotFiniteError
     from mfpgan.training.trainer import StepReport
 
     if resume:

@@ -19,9 +19,11 @@ from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
+from mfpgan.training.alarms import Watchdog
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.ema import running_mean
-from mfpgan.training.health import NotFiniteError, Watchdog, gradient_norm, undecided
+from mfpgan.training.finite import check_finite, gradient_norm
+from mfpgan.training.health import undecided
 from mfpgan.training.pictures import clicks_sheet
 from mfpgan.training.simulate import Play, play
 from mfpgan.training.validation import Validation, validate, with_maps
@@ -116,18 +118,13 @@ class Trainer:
         """Run from the present step to the end of the plan, or until a stop is requested.
 
         Raises:
-            NotFiniteError: a loss or a gradient left the numbers; the weights before that step are saved first, if neither
-                player has made it.
+            NotFiniteError: a loss or a gradient left the numbers. Nothing is saved then: the step's forward pass has already
+                reached the running numbers of batch and spectral norm.
             InputError: a sample cannot be read.
         """
         log_started, log_step = time.perf_counter(), self.step
         for batch in self.batches(range(self.step, self.plan.steps)):
-            try:
-                stats = self.train_step(batch)
-            except NotFiniteError as error:
-                if not error.half_done:
-                    self.save()
-                raise
+            stats = self.train_step(batch)
             self.step += 1
             last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
 
@@ -180,16 +177,17 @@ class Trainer:
         logits = logits.float()
         answer = logits.detach().requires_grad_()
         segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
-        self._check_finite(segmentation.detach(), "segmentation loss", lr)
+        lower = f"Lower --lr (now {lr:g})"
+        check_finite(segmentation.detach(), "segmentation loss", self.step, lower)
         (pull,) = torch.autograd.grad(segmentation, answer)
         segmentation, answer = segmentation.detach(), answer.detach()
         prob = answer.sigmoid()
         stats = self.adversary.update(batch, maps, prob, self.step, position)
         push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
-        self._check_finite(push.loss, "adversarial loss", lr, half_done=bool(stats))
+        check_finite(push.loss, "adversarial loss", self.step, "Lower --d-lr or --adv-weight")
         self.optimizer.zero_grad(set_to_none=True)
         logits.backward(pull + push.gradient)
-        self._check_finite(gradient_norm(self.generator), "generator's gradient", lr, half_done=bool(stats))
+        check_finite(gradient_norm(self.generator), "generator's gradient", self.step, f"{lower} or --adv-weight")
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
@@ -214,17 +212,6 @@ class Trainer:
 
         return norm
 
-    def _check_finite(self, value: Tensor, name: str, lr: float, *, half_done: bool = False) -> None:
-        if torch.isfinite(value):
-            return
-        kept = "the last checkpoint stays as it is" if half_done else "the weights before it are saved"
-        error = NotFiniteError(
-            f"the {name} became {value.item()} at step {self.step + 1}; {kept}. Lower --lr (now {lr:g}) or --adv-weight, or "
-            "use --precision fp32."
-        )
-        error.half_done = half_done
-        raise error
-
     def validate(self) -> dict[str, float]:
         """Validate, and draw the first validation objects and the clicks of the last training batch."""
         found = self._validated(self.generator)
@@ -234,7 +221,7 @@ class Trainer:
             title = f"simulated clicks ({self.config.clicks}), step {self.step}"
             self.run.image("train_clicks", clicks_sheet(*self._last_play, title), self.step)
         metrics = found.metrics | self.adversary.probe(
-            with_maps(self.validation(), encoding_of(self.generator), self.device)
+            lambda: with_maps(self.validation(), encoding_of(self.generator), self.device)
         )
         if self.ema is not None:
             averaged = self._validated(self.ema.module).metrics
