@@ -128,7 +128,7 @@ def _draw_logits(axes: Axes, answers: Sequence[Answers]) -> None:
     _headline(
         axes,
         "What it says of masks",
-        "a drawn mask rated above one of these: AUC of any, pairs of one photo; .5: it cannot tell",
+        "a drawn mask above one of these: AUC, pairs of one photo",
     )
     _plain(axes)
 
