@@ -207,7 +207,7 @@ class TrainConfig(_Config):
     """Steps after the warm-up over which the weight grows from 0 to its full value."""
     adv_balance: Literal["fixed", "grad"] = "fixed"
     """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer."""
-    d_mask: PresentationName = "ste-blur"
+    d_mask: PresentationName = "ste"
     """How a mask is shown to the discriminator, drawn and predicted alike."""
     d_input: InputName = "image-clicks-mask"
     """What the discriminator sees."""

@@ -127,7 +127,7 @@ def test_the_smallest_crops_are_taken() -> None:
         ({"d_spectral": False, "d_r1": 1}, []),
         ({"steps": 8, "adv_warmup": 8}, ["--adv-warmup 8: the run ends after 8 steps, before the adversary starts."]),
         ({"steps": 8, "adv_warmup": 7}, []),
-        ({"adv": "off", "d_mask": "ste-blur"}, ["--d-mask: no effect with --adv off."]),
+        ({"adv": "off", "d_mask": "ste"}, ["--d-mask: no effect with --adv off."]),
         ({"ema": 0.999, "steps": 2999}, ["--ema 0.999: a mean over some 1000 steps still holds the first weights"]),
         ({"ema": 0.999, "steps": 3000}, []),
         (

@@ -83,6 +83,6 @@ class Watchdog:
         if max(self._softness, 1 - self._softness) > SOFTNESS_AUC:
             alarms[0.5] = (
                 f"The discriminator judges softness: it tells drawn masks from the same masks softened with AUC "
-                f"{self._softness:.2f}, so the generator learns hardness instead of shape. Try --d-mask ste-blur or ste."
+                f"{self._softness:.2f}, so the generator learns hardness instead of shape. Try --d-mask ste or ste-blur."
             )
         return alarms
