@@ -25,8 +25,7 @@ LONGEST_BYTES = 1 << 28
 """A single value above is refused, or a damaged file could take all the memory there is."""
 _PIECE_BYTES = 1 << 14
 _TAIL_CHARACTERS = 16
-"""So close to the end of the text a fault may come from the cut: no word or escape of JSON's grammar is longer, and a number is
-cut on its last character."""
+"""So close to the end of the text a fault may come from the cut: no word or escape of JSON's grammar is longer."""
 _SPACE = b" \t\n\r"
 _FIRST_KEY = re.compile(rb'\{\s*"[^"\\]*"')
 
@@ -175,7 +174,7 @@ class _Window:
                 if not cut or last:
                     raise ValueError("it breaks off in the middle" if error.pos >= len(text) else error.msg) from None
             else:
-                if end < len(text) or last:  # otherwise a number may go on
+                if end + 2 < len(text) or last:  # otherwise a number may go on: 1, 1e, 1e+
                     self.place += len(text[:end].encode())
                     return value
             if self.place + length < len(self._bytes) or not self._more():

@@ -163,28 +163,18 @@ class _Reader:
                 continue
             seen_ids.append(identity)
             seen_numbers.append(number)
-            if entry.get("iscrowd", 0) not in (0, False):
+            head = self._head(number, identity, entry)
+            if head is None:
                 continue
-            image, category = entry.get("image_id"), entry.get("category_id")
-            if type(image) is not int or abs(image) > LARGEST_ID:
-                self._unknown(number, identity, "image", image)
-            elif type(category) is not int or abs(category) > LARGEST_ID:
-                self._unknown(number, identity, "category", category)
-            elif "segmentation" not in entry:
-                sentence = "segmentation is missing; boxes alone do not say which pixels belong to the object"
-                self._stop("annotations", number, identity, sentence)
+            segmentation, area = entry["segmentation"], entry.get("area")
+            if not isinstance(area, int | float) or not 0 < area < 1e12:
+                area = math.nan
+            if _are_outlines(segmentation):
+                outlines.add(head, area, segmentation)
+            elif (found := _own_runs(segmentation)) is not None:
+                runs.add(head, area, (found, segmentation["size"]))
             else:
-                segmentation = entry["segmentation"]
-                area = entry.get("area")
-                if not isinstance(area, int | float) or not 0 < area < 1e12:
-                    area = math.nan
-                head = (number, identity, image, category)
-                if _are_outlines(segmentation):
-                    outlines.add(head, area, segmentation)
-                elif (found := _own_runs(segmentation)) is not None:
-                    runs.add(head, area, (found, segmentation["size"]))
-                else:
-                    self._pending.append((*head, segmentation))
+                self._pending.append((*head, segmentation))
         self._seen.append((np.array(seen_ids, np.int64), np.array(seen_numbers, np.int64)))
         if outlines.heads:
             self._take_outlines(outlines)
@@ -194,6 +184,22 @@ class _Reader:
             sizes = np.array([size for _, size in runs.contents], np.int64)
             ones = np.ones(len(lengths), np.int32)
             self._chunks.append(_Chunk(RUNS, runs.head_array(), runs.area_array(), ones, lengths, words, sizes))
+
+    def _head(self, number: int, identity: int, entry: dict[str, Any]) -> _Head | None:
+        """Of an annotation with a segmentation; None for crowds and, with a problem noted, for others."""
+        if entry.get("iscrowd", 0) not in (0, False):
+            return None
+        image, category = entry.get("image_id"), entry.get("category_id")
+        if type(image) is not int or abs(image) > LARGEST_ID:
+            self._unknown(number, identity, "image", image)
+        elif type(category) is not int or abs(category) > LARGEST_ID:
+            self._unknown(number, identity, "category", category)
+        elif "segmentation" not in entry:
+            sentence = "segmentation is missing; boxes alone do not say which pixels belong to the object"
+            self._stop("annotations", number, identity, sentence)
+        else:
+            return number, identity, image, category
+        return None
 
     def _take_outlines(self, outlines: _Columns) -> None:
         values = _numbers(outlines.contents)
@@ -286,7 +292,8 @@ class _Reader:
 
     def _used_twice(self) -> set[int]:
         """Numbers of the annotations whose id an earlier one has."""
-        ids, numbers = (np.concatenate([np.zeros(0, np.int64), *some]) for some in zip(*self._seen, strict=True))
+        nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        ids, numbers = map(np.concatenate, zip(nothing, *self._seen, strict=True))
         order = np.argsort(ids, kind="stable")
         again = order[1:][ids[order[1:]] == ids[order[:-1]]]
         for place in again:
@@ -324,7 +331,7 @@ def _are_outlines(segmentation: Any) -> bool:
     """Whether it is a list of lists of at least six values, an even number each; the values are not looked at."""
     if type(segmentation) is not list or not segmentation:
         return False
-    for part in segmentation:  # a loop, because `all` takes twice as long
+    for part in segmentation:  # noqa: SIM110 - `all` takes twice as long
         if type(part) is not list or len(part) < 6 or len(part) % 2:
             return False
     return True
