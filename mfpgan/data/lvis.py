@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+from mfpgan.data.facts import Facts
+from mfpgan.data.parts import Parts
 from mfpgan.data.photos import MAX_PIXELS, LastPhoto
 from mfpgan.data.problem import Problem, stop_at_first
-from mfpgan.data.segmentation import draw, draw_together, segmentation_problem
-from mfpgan.types import BoolMask, InputError, Sample
+from mfpgan.data.segmentation import draw, draw_together, segmentation_problem, stated_area_px
+from mfpgan.types import BoolMask, Image, InputError, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class LvisObject:
     category: str
     segmentation: Any
     """List of polygons or RLE object, checked."""
+    area_px: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class LvisIndex:
     objects: list[LvisObject]
     """Those that can be drawn, image by image in the file's order; crowds are left out."""
     problems: list[Problem]
+    frequencies: dict[str, str]
+    """For each category by name, LVIS's "r", "c" or "f", or ""."""
 
 
 class LvisDataSet:
@@ -73,6 +80,7 @@ class LvisDataSet:
         """What was left out and why."""
         self.images = index.images
         self.objects = index.objects
+        self._frequencies = index.frequencies
         self._folders = photo_folders(path, images)
         self._photo = LastPhoto()
         self._digest: str | None = None
@@ -90,13 +98,31 @@ class LvisDataSet:
         Raises:
             InputError: the photo is missing, damaged or of another size, or the polygon cancels itself out.
         """
+        return self.parts(index).whole()
+
+    def parts(self, index: int) -> Parts:
+        """Object number `index`, its photo not decoded yet; raises InputError as `[index]` does."""
         item = self.objects[index]
         image = self.images[item.image]
-        photo = self._photo.read(self.photo_path(item.image), (image.height, image.width), self.path.name)
         target = draw(item.segmentation, image.height, image.width)
         if not target.any():
             raise InputError(f"{self.path} (annotation {item.id}): the polygon covers no pixel; remove or mend it.")
-        return Sample(f"{image.id}/{item.id}", photo, target)
+
+        def photo(reduction: int) -> Image:
+            path = self.photo_path(item.image)
+            return self._photo.look(path, (image.height, image.width), self.path.name, reduction)
+
+        return Parts(f"{image.id}/{item.id}", target, None, photo)
+
+    def facts(self) -> Facts:
+        """Area as the annotations state it, and category of every object."""
+        numbers = {name: number for number, name in enumerate(self._frequencies)}
+        return Facts(
+            np.array([item.area_px for item in self.objects], np.float32),
+            np.array([numbers[item.category] for item in self.objects], np.int32),
+            tuple(self._frequencies),
+            tuple(self._frequencies.values()),
+        )
 
     def others(self, index: int) -> BoolMask:
         """(H, W) bool: the image's other objects, drawn together; crowds and what cannot be drawn are not among them."""
@@ -160,7 +186,8 @@ def read_index(path: Path) -> LvisIndex:
     reader = _EntryReader(path)
     categories = reader.categories(lists["categories"])
     images = reader.images(lists["images"])
-    return LvisIndex(images, reader.objects(lists["annotations"], images, categories), reader.problems)
+    objects = reader.objects(lists["annotations"], images, categories)
+    return LvisIndex(images, objects, reader.problems, reader.frequencies)
 
 
 class _EntryReader:
@@ -169,12 +196,15 @@ class _EntryReader:
     def __init__(self, path: Path) -> None:
         self._file = str(path)
         self.problems: list[Problem] = []
+        self.frequencies: dict[str, str] = {}
 
     def categories(self, entries: list[Any]) -> dict[int, str]:
         names: dict[int, str] = {}
         for place, entry in self._entries("categories", entries, names):
             if isinstance(entry.get("name"), str):
                 names[entry["id"]] = entry["name"]
+                frequency = entry.get("frequency")
+                self.frequencies[entry["name"]] = frequency if frequency in ("r", "c", "f") else ""
             else:
                 self._stop(place, "name is missing or no text")
         return names
@@ -214,7 +244,8 @@ class _EntryReader:
                 reason = segmentation_problem(entry["segmentation"], size.height, size.width)
                 if reason is None:
                     number, name = numbers[image], categories[category]
-                    objects[entry["id"]] = LvisObject(entry["id"], number, name, entry["segmentation"])
+                    area_px = stated_area_px(entry)
+                    objects[entry["id"]] = LvisObject(entry["id"], number, name, entry["segmentation"], area_px)
                 else:
                     self.problems.append(Problem(self._file, f"annotation {entry['id']}", f"{reason}.", "skip"))
         return sorted(objects.values(), key=lambda item: item.image)
