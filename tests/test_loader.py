@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from mfpgan.data import open_dataset
-from mfpgan.data.loader import Positions, training_batches, validation_batches, with_others
+from mfpgan.data.loader import training_batches, validation_batches, with_others
+from mfpgan.data.order import Order
 from mfpgan.data.subset import Subset, hold_out
-from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample
+from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample, Skipped
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,18 @@ def test_workers_change_nothing(data: DataSet, workers: int) -> None:
     assert all(same(*pair) for pair in zip(alone, together, strict=True))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_several_objects_of_an_image_come_the_same_way_from_anywhere(data: DataSet, workers: int) -> None:
+    def some(steps: range, workers: int) -> list[Batch]:
+        order = Order(data, 4, objects_per_image=2)
+        return list(training_batches(data, seed=4, size=64, batch_size=3, steps=steps, workers=workers, order=order))
+
+    images = [name.split("/")[0] for batch in some(range(8), workers) for name in batch.ids]
+    assert images[0::2] == images[1::2]
+    assert sorted(images[0::2]) == sorted({part.id.split("/")[0] for part in map(data.__getitem__, range(len(data)))})
+    assert all(same(*pair) for pair in zip(some(range(8), workers)[5:], some(range(5, 8), 0), strict=True))
+
+
 def test_a_run_that_starts_later_sees_the_same(data: DataSet) -> None:
     assert all(same(*pair) for pair in zip(batches(data, range(6))[4:], batches(data, range(4, 6)), strict=True))
 
@@ -51,9 +64,9 @@ def test_epochs_differ_and_seeds_differ(data: DataSet) -> None:
 
 
 def test_an_epoch_visits_every_image_once_and_in_time_every_object(data: DataSet) -> None:
-    positions = Positions(data, seed=0, size=64)
+    order = Order(data, seed=0)
     image_of = {index: image for image, objects in enumerate(data.objects_of_image) for index in objects}
-    seen = [positions.object_at(position) for position in range(12 * 40)]
+    seen = [order.at(position).number for position in range(12 * 40)]
     for epoch in range(40):
         assert Counter(image_of[index] for index in seen[epoch * 12 : epoch * 12 + 12]) == dict.fromkeys(range(12), 1)
     assert set(seen) == set(range(len(data)))
@@ -102,11 +115,33 @@ class Broken:
         return "0" * 16
 
 
+class Gone(Broken):
+    """Nothing can be read."""
+
+    objects_of_image = ((2,), (2,))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_another_image_takes_the_place_of_one_that_cannot_be_read(workers: int) -> None:
+    names = [open_dataset("synthetic")[index].id for index in range(4)]
+    found, order = batches(Broken(), range(8), workers), Order(Broken(), 0)
+    for step, batch in enumerate(found):
+        failures = 0
+        for position, name in zip(range(3 * step, 3 * step + 3), batch.ids, strict=True):
+            attempt = next(attempt for attempt in range(20) if order.at(position, attempt).image != 2)
+            assert name == names[order.at(position, attempt).number]
+            failures += attempt
+        assert batch.skipped == (Skipped(2, "c.jpg: damaged."),) * failures
+    assert sum(len(batch.skipped) for batch in found) >= 6, "each of 6 epochs met it"
+    assert all(same(*pair) for pair in zip(found, batches(Broken(), range(8)), strict=True))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_of_a_worker_arrives_as_its_one_sentence(workers: int) -> None:
+def test_nothing_readable_is_one_sentence(workers: int) -> None:
     with pytest.raises(InputError) as caught:
-        batches(Broken(), range(2), workers)
-    assert str(caught.value) == "c.jpg: damaged."
+        batches(Gone(), range(2), workers)
+    assert str(caught.value).startswith("20 images in a row could not be read; `mfpgan data check`")
+    assert str(caught.value).endswith("The first: c.jpg: damaged.")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
