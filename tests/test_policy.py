@@ -77,7 +77,10 @@ def test_without_a_condition_the_data_is_untouched(data: DataSet) -> None:
     ("conditions", "words"),
     [
         ({"categories": ["cot"]}, "--categories cot: known has no such category; name one of its 4, say cat"),
-        ({"min_area": 51}, "none of the 5 objects of known is left by --min-area 51 .areas go from 10 to 50 pixels"),
+        (
+            {"min_area": 51},
+            "none of the 5 objects of known is left by --min-area 51; ask for less .they have from 10 to 50",
+        ),
         ({"categories": ["dog"]}, "none of the 5 objects of known is left by --categories dog"),
     ],
 )

@@ -44,10 +44,15 @@ def choose(
     if categories:
         keep &= np.isin(facts.category, _numbers(facts, categories, data.name))
     if not keep.any():
-        asked = {"min-area": min_area, "max-area": max_area, "categories": ", ".join(categories) or None}
-        words = " ".join(f"--{name} {value}" for name, value in asked.items() if value is not None)
-        sizes = f"areas go from {facts.area_px.min():.0f} to {facts.area_px.max():.0f} pixels"
-        raise InputError(f"none of the {len(data)} objects of {data.name} is left by {words} ({sizes}); ask for less.")
+        asked = [
+            f"--{name}-area {value:g}" for name, value in (("min", min_area), ("max", max_area)) if value is not None
+        ]
+        if categories:
+            asked.append(f"--categories {', '.join(categories)}")
+        raise InputError(
+            f"none of the {len(data)} objects of {data.name} is left by {' '.join(asked)}; ask for less (they have from "
+            f"{facts.area_px.min():.0f} to {facts.area_px.max():.0f} pixels)."
+        )
     return Subset(data, None, data.name, keep)
 
 
@@ -91,8 +96,10 @@ def repeat_factors(data: DataSet, threshold: float) -> NDArray[np.float64]:
     count = len(facts.categories)
     category = facts.category[groups.indices]
     known = category >= 0
-    # Each category of an image once, whatever the number of its objects.
-    images, categories = np.divmod(np.unique(groups.images[known] * count + category[known]), count)
+    # Each category of an image once, whatever the number of its objects. A stable sort, for they are almost in order:
+    # np.unique takes fifty times as long on the 1.3 million of LVIS.
+    pairs = np.sort(groups.images[known] * count + category[known], kind="stable")
+    images, categories = np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], count)
     share = np.bincount(categories, minlength=count) / len(groups)
     factors = np.ones(len(groups))
     np.maximum.at(factors, images, np.sqrt(threshold / share[categories]))
