@@ -192,7 +192,10 @@ class ClickStrategy(Protocol):
 
 
 class DataSet(Protocol):
-    """Objects in images. Only reads: `[i]` gives the same sample every time; cropping and clicks come later."""
+    """Objects in images. Only reads: `[i]` gives the same sample every time; cropping and clicks come later.
+
+    Two methods are optional: `parts` (mfpgan.data.parts) saves decoding, `facts` (mfpgan.data.facts) lets objects be chosen.
+    """
 
     name: str
     """What it is, for people: "lvis instances_train", "bsds500 test"."""

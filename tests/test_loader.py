@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mfpgan.data import open_dataset
-from mfpgan.data.loader import training_batches, validation_batches, with_others
+from mfpgan.data.folder import FolderDataSet
+from mfpgan.data.loader import collate, default_workers, training_batches, validation_batches, with_others
 from mfpgan.data.order import Order
 from mfpgan.data.subset import Subset, hold_out
+from mfpgan.data.transforms import Augmentation
 from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample, Skipped
 
 
@@ -47,6 +53,36 @@ def test_several_objects_of_an_image_come_the_same_way_from_anywhere(data: DataS
     assert images[0::2] == images[1::2]
     assert sorted(images[0::2]) == sorted({part.id.split("/")[0] for part in map(data.__getitem__, range(len(data)))})
     assert all(same(*pair) for pair in zip(some(range(8), workers)[5:], some(range(5, 8), 0), strict=True))
+
+
+@pytest.fixture
+def jpegs(tmp_path: Path) -> Path:
+    """Two photos, so that one is often read twice in a row, with a small and a large object each."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        labels = np.zeros((230, 310), np.uint8)
+        labels[20:40, 20:50], labels[30:200, 60:300] = 1, 2
+        Image.fromarray(rng.integers(0, 256, (230, 310, 3), np.uint8)).save(tmp_path / "images" / f"{number}.jpg")
+        Image.fromarray(labels).save(tmp_path / "masks" / f"{number}.png")
+    return tmp_path
+
+
+def test_photos_decoded_smaller_do_not_depend_on_what_was_read_before(jpegs: Path) -> None:
+    alone = batches(FolderDataSet(jpegs), range(8))
+    assert all(same(*pair) for pair in zip(alone, batches(FolderDataSet(jpegs), range(8), workers=2), strict=True))
+    fresh = [batches(FolderDataSet(jpegs), range(step, step + 1))[0] for step in range(8)]
+    assert all(same(*pair) for pair in zip(alone, fresh, strict=True))
+
+
+def test_a_shared_photo_is_decoded_whole(jpegs: Path) -> None:
+    data = FolderDataSet(jpegs)
+    order = Order(data, 0, objects_per_image=2)
+    steps = training_batches(data, seed=0, size=64, batch_size=1, steps=range(8), workers=0, order=order)
+    for position, batch in enumerate(steps):
+        view = Augmentation(64)(data[order.at(position).number], [0, position, 3])
+        assert torch.equal(batch.image, collate([view]).image)
 
 
 def test_a_run_that_starts_later_sees_the_same(data: DataSet) -> None:
@@ -113,6 +149,32 @@ class Broken:
 
     def digest(self) -> str:
         return "0" * 16
+
+
+class Threads(Broken):
+    """Says in its ids how many threads there are where it is read."""
+
+    objects_of_image = ((0,), (1,))
+
+    def __getitem__(self, index: int) -> Sample:
+        return replace(super().__getitem__(index), id=f"{cv2.getNumThreads()} {torch.get_num_threads()}")
+
+
+def test_a_worker_keeps_to_one_core() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert batches(Threads(), range(1), workers=1)[0].ids == ("1 1",) * 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (3, 2), (8, 7), (64, 8)])
+def test_workers_take_the_cores_that_the_network_leaves(
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
+    assert default_workers() == workers
 
 
 class Gone(Broken):
