@@ -306,3 +306,36 @@ def test_drawing_together_is_the_union_of_drawing_alone(seed: int, count: int) -
     alone = [draw(item, 17, 13) for item in segmentations]
     assert (draw_together(segmentations, 17, 13) == np.any(alone, axis=0)).all()
     assert not draw_together([], 17, 13).any()
+
+
+def test_facts_are_read_and_not_drawn(folder: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["categories"] = [
+        {"id": 1, "name": "cup", "frequency": "r"},
+        {"id": 2, "name": "dog"},
+        {"id": 3, "name": "elk", "frequency": "often"},
+    ]
+    facts = LvisDataSet(write(folder, content)).facts()
+    assert facts.area_px.tolist() == [8, 8, 12]  # two polygons of 4x2 and of 2x2 + 2x2 pixels, two columns of 6
+    assert (facts.area_px.dtype, facts.category.dtype) == (np.float32, np.int32)
+    assert facts.category.tolist() == [0, 0, 1]
+    assert facts.categories == ("cup", "dog", "elk")
+    assert facts.frequency == ("r", "", "")
+    content["annotations"][1]["area"] = 7.5
+    for wrong in (-3, "big", float("inf"), None):
+        content["annotations"][2]["area"] = wrong
+        assert LvisDataSet(write(folder, content)).facts().area_px.tolist() == [7.5, 8, 12]
+
+
+def test_in_parts_it_is_the_same(folder: Path) -> None:
+    data = LvisDataSet(write(folder, CONTENT))
+    for index in range(len(data)):
+        whole, parts = data[index], data.parts(index)
+        assert (parts.id, parts.ignore) == (whole.id, None)
+        assert (parts.target == whole.target).all()
+        assert (parts.photo(1) == whole.image).all()
+    assert data.parts(0).photo(2).shape == (HEIGHT // 2, WIDTH // 2, 3)
+    (folder / "train2017" / "000000000009.jpg").unlink()
+    parts = LvisDataSet(data.path).parts(0)
+    with pytest.raises(InputError, match="was not found"):
+        parts.photo(1)

@@ -21,7 +21,7 @@ from test_lvis import CONTENT, SQUARE, TWO_PARTS, UNCOMPRESSED, write
 from mfpgan.data import lvis_cache, lvis_index
 from mfpgan.data.lvis import LvisDataSet
 from mfpgan.data.lvis_cache import index_path, open_index
-from mfpgan.data.lvis_index import MAGIC, VERSION, Groups, LvisIndex
+from mfpgan.data.lvis_index import MAGIC, VERSION, LvisIndex
 from mfpgan.data.lvis_reader import read_json
 from mfpgan.data.segmentation import DOUBTFUL, FINE, draw, hits_a_pixel, segmentation_problem, verdicts
 from mfpgan.types import InputError
@@ -49,7 +49,7 @@ def contents(index: LvisIndex) -> Any:
         [index.image(number) for number in range(index.image_count)],
         [(item.id, item.image, item.category, item.area_px) for item in objects],
         [[np.asarray(part).tolist() for part in item.segmentation] for item in objects],
-        index.categories, index.frequencies, index.left_out, list(Groups(index.group_start)),
+        index.categories, index.frequencies, index.left_out, index.group_start.tolist(),
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_it_says_what_the_json_says(path: Path) -> None:
     assert segmentations == [SQUARE, TWO_PARTS, UNCOMPRESSED["counts"]]
     assert (categories, frequencies) == (("cup", "dog"), ("", ""))
     assert [where for where, _ in left_out] == ["annotation 15"]
-    assert groups == [range(2), range(2, 3)]
+    assert groups == [0, 2, 3]
 
 
 def test_the_order_of_the_lists_does_not_matter(path: Path, tmp_path: Path) -> None:
@@ -261,16 +261,6 @@ def test_another_process_gets_a_path_and_not_a_copy(path: Path) -> None:
         pickle.loads(packed)
     in_memory = LvisIndex.of(read_json(path)[0])
     assert contents(pickle.loads(pickle.dumps(in_memory))) == contents(index)
-
-
-def test_groups_are_a_sequence() -> None:
-    groups = Groups(np.array([0, 2, 3, 7]))
-    assert list(groups) == [groups[0], groups[1], groups[2]] == [range(2), range(2, 3), range(3, 7)]
-    assert groups[-1] == range(3, 7)
-    assert groups[:2] == [range(2), range(2, 3)]
-    assert len(groups) == 3
-    with pytest.raises(IndexError):
-        groups[3]
 
 
 def test_every_array_has_a_fixed_type(path: Path) -> None:

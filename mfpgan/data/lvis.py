@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from mfpgan.data.facts import Facts
+from mfpgan.data.groups import Groups
 from mfpgan.data.lvis_cache import open_index
-from mfpgan.data.lvis_index import Groups, LvisIndex
+from mfpgan.data.lvis_index import LvisIndex
 from mfpgan.data.lvis_reader import read_json
+from mfpgan.data.parts import Parts
 from mfpgan.data.photos import LastPhoto
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import draw, draw_together
-from mfpgan.types import BoolMask, InputError, Sample
+from mfpgan.types import BoolMask, Image, InputError, Sample
 
 
 class LvisDataSet:
@@ -52,7 +57,7 @@ class LvisDataSet:
             self.index = LvisIndex.of(tables)
         self._folders = photo_folders(path, images)
         self._photo = LastPhoto()
-        self._groups = Groups(self.index.group_start)
+        self._groups = Groups(self.index.group_start, np.arange(self.index.object_count))
 
     def __len__(self) -> int:
         return self.index.object_count
@@ -63,13 +68,26 @@ class LvisDataSet:
         Raises:
             InputError: the photo is missing, damaged or of another size, or the polygon cancels itself out.
         """
+        return self.parts(index).whole()
+
+    def parts(self, index: int) -> Parts:
+        """Object number `index`, its photo not decoded yet; raises InputError as `[index]` does."""
         item = self.index.object(index)
         image = self.index.image(item.image)
-        photo = self._photo.read(self.photo_path(item.image), (image.height, image.width), self.path.name)
         target = draw(item.segmentation, image.height, image.width)
         if not target.any():
             raise InputError(f"{self.path} (annotation {item.id}): the polygon covers no pixel; remove or mend it.")
-        return Sample(f"{image.id}/{item.id}", photo, target)
+
+        def photo(reduction: int) -> Image:
+            path = self.photo_path(item.image)
+            return self._photo.look(path, (image.height, image.width), self.path.name, reduction)
+
+        return Parts(f"{image.id}/{item.id}", target, None, photo)
+
+    def facts(self) -> Facts:
+        """Area as the annotations state it, and category of every object."""
+        index = self.index
+        return Facts(index.object_area, index.object_category, index.categories, index.frequencies)
 
     def others(self, index: int) -> BoolMask:
         """(H, W) bool: the image's other objects, drawn together; crowds and what cannot be drawn are not among them."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -175,26 +174,6 @@ class LvisIndex:
         """The objects of image number `image`."""
         first, end = np.searchsorted(self._arrays["object_image"], (image, image + 1))
         return range(int(first), int(end))
-
-
-class Groups(Sequence[range]):
-    """For each image that has any, its objects, without a list of them."""
-
-    def __init__(self, starts: NDArray[np.int64]) -> None:
-        self.starts = starts
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def __getitem__(self, item: Any) -> Any:
-        if isinstance(item, slice):
-            return [self[number] for number in range(*item.indices(len(self)))]
-        number = range(len(self))[item]
-        return range(int(self.starts[number]), int(self.starts[number + 1]))
-
-    def __iter__(self) -> Iterator[range]:
-        ends = self.starts.tolist()
-        return (range(first, end) for first, end in pairwise(ends))
 
 
 def write_index(file: BinaryIO, tables: Tables) -> None:
