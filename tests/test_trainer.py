@@ -306,3 +306,72 @@ def test_the_seed_recipes_schedule() -> None:
     stretched = Plan.of(TrainConfig(steps=100), images=7)
     assert [stretched.lr_at(s) for s in (24, 25, 99)] == pytest.approx([1e-3, 1e-4, 1e-6])
     assert Plan.of(TrainConfig(epochs=1), images=1).steps == 1
+
+
+def broken_folder(root: Path, count: int, broken: int) -> str:
+    """Photos of which so many are cut off, none of those that are looked at before the run."""
+    masks_folder(root, count)
+    for number in range(1, broken + 1):
+        (root / "images" / f"{number:03}.png").write_bytes(b"no picture")
+    return str(root)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_photo_is_skipped_and_counted(workers: int, tmp_path: Path) -> None:
+    changes = {
+        "data": broken_folder(tmp_path / "photos", 101, 1), "val_data": "none", "batch_size": 20, "size": 32, "steps": 8,
+        "workers": workers,
+    }  # fmt: skip
+    trainer = make(tmp_path / "run", **changes)
+    reports: list[StepReport] = []
+    trainer.train(reports.append)
+    named = [(report.step, sentence) for report in reports for sentence in report.skipped]
+    assert len(named) == 1, "met in each of two epochs, named once"
+    assert "001.png: not readable as a picture" in named[0][1]
+    first = named[0][0]
+    assert [report.metrics["train/skipped"] for report in reports] == [float(step >= first) for step in range(1, 9)]
+    second, again = in_parts(tmp_path / "parts", 7, **changes)
+    assert equal(second.generator.state_dict(), trainer.generator.state_dict())
+    assert [(report.skipped, report.metrics["train/skipped"]) for report in again] == [((), 1)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_more_than_one_in_a_hundred_stops_with_a_checkpoint(workers: int, tmp_path: Path) -> None:
+    data = broken_folder(tmp_path / "photos", 101, 2)
+    changes = {
+        "data": data, "val_data": "none", "batch_size": 20, "size": 32, "steps": 8, "save_every": 100, "workers": workers,
+    }  # fmt: skip
+    trainer = make(tmp_path / "run", **changes)
+    reports: list[StepReport] = []
+    with pytest.raises(
+        InputError, match=r"^2 of 101 training images could not be read, more than 1 %.*00[12]\.png: not"
+    ):
+        trainer.train(reports.append)
+    assert [len(report.skipped) for report in reports if report.skipped] in ([], [1])
+    saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert saved["step"] == len(reports)
+    masks_folder(tmp_path / "mended", 101)
+    for name in ("001", "002"):
+        (tmp_path / "mended" / "images" / f"{name}.png").replace(Path(data) / "images" / f"{name}.png")
+    again = make(tmp_path / "run", **changes)
+    again.load_state_dict(saved)
+    again.train(reports.append)
+    assert [report.step for report in reports] == list(range(1, 9))
+
+
+def test_photos_that_vanish_during_the_run_end_it_with_a_checkpoint(tmp_path: Path) -> None:
+    data = masks_folder(tmp_path / "photos", 5)
+    trainer = make(tmp_path / "run", data=str(data), val_data="none", size=32, save_every=100)
+
+    def unplug(report: StepReport) -> None:
+        for path in (data / "images").glob("*.png"):
+            path.unlink()
+
+    with pytest.raises(InputError, match=r"could not be read.*\.png: no such file"):
+        trainer.train(unplug)
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["step"] == 1
+
+
+def test_an_epoch_is_as_long_as_its_samples() -> None:
+    config = TrainConfig(epochs=3, batch_size=4, objects_per_image=5)
+    assert Plan.of(config, images=7).steps == ceil(3 * 7 * 5 / 4)

@@ -114,6 +114,8 @@ def train(
 
                 def report(step: StepReport) -> None:
                     watch.update(step.step, step.steps, step.metrics)
+                    for sentence in step.skipped:
+                        display.say(f"Skipped: {sentence}")
                     if step.alarm:
                         display.warn(step.alarm)
 

@@ -95,7 +95,7 @@ class TrainingJob:
 
     @property
     def plan(self) -> Plan:
-        return Plan.of(self.config, len(self.data.train.objects_of_image))
+        return Plan.of(self.config, self.data.images_per_epoch)
 
     def describe(self) -> str:
         """The resolved config as YAML, and what would be read and built as comments."""
@@ -132,7 +132,9 @@ class TrainingJob:
                 "data_digest": self.data.train.digest(),
                 "val_digest": self.data.validation.digest() if self.data.validation else None,
                 "total_steps": self.plan.steps,
-                "passes": round(self.plan.steps * config.batch_size / len(self.data.train.objects_of_image), 2),
+                "passes": round(
+                    self.plan.steps * config.batch_size / (self.data.images_per_epoch * config.objects_per_image), 2
+                ),
             }
             card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
             run = tracking.start_run(
