@@ -81,7 +81,7 @@ def _run(generator: nn.Module, image: Tensor, guidance: Tensor, precision: str) 
 
 
 def _hold(prob: Tensor, clicks: Sequence[Click], previous: Tensor | None) -> None:
-    """Hold one answer, (1, H, W), to the one before it while clicks only take away; in place."""
+    """Hold one answer, (..., 1, H, W), to the one before it while clicks only take away; in place."""
     if not _positive_stands(clicks, prob):
         prob.copy_(torch.zeros_like(prob) if previous is None else torch.minimum(prob, previous))
 
@@ -97,8 +97,8 @@ def encoding_of(generator: nn.Module) -> ClickEncoding:
     return getattr(generator, "click_encoding", ClickEncoding())
 
 
-class Look(NamedTuple):
-    """What a network is shown of one photo. Sizes differ from look to look: that is what `predict_each` is for."""
+class Shown(NamedTuple):
+    """What a network is shown of one user's work, at any size: `predict_each` answers many."""
 
     image: Tensor
     """(1, 3, h, w) float32 in [0, 1], RGB."""
@@ -118,57 +118,58 @@ def canvas(generator: nn.Module, height: int, width: int) -> tuple[int, int]:
     return height + -height % stride, width + -width % stride
 
 
-def predict_each(generator: nn.Module, looks: Sequence[Look], precision: str = "fp32") -> list[Tensor]:
+def predict_each(generator: nn.Module, shown: Sequence[Shown], precision: str = "fp32") -> list[Tensor]:
     """`predict` for pictures of any sizes and users at different clicks, in as few forward passes as their sizes allow.
 
     Args:
         generator, precision: as in `predict`.
 
     Returns:
-        For each look (1, 1, h, w) float32: what `predict` answers to it alone, up to the order of sums in the network.
+        For each (1, 1, h, w) float32: what `predict` answers to it alone, up to the order of sums in the network.
     """
     groups: dict[tuple[int, int], list[int]] = {}
-    for number, look in enumerate(looks):
-        groups.setdefault(canvas(generator, *look.image.shape[-2:]), []).append(number)
+    for number, one in enumerate(shown):
+        groups.setdefault(canvas(generator, *one.image.shape[-2:]), []).append(number)
     answers: dict[int, Tensor] = {}
     for members in groups.values():
-        group = [looks[number] for number in members]
+        group = [shown[number] for number in members]
         if encoding_of(generator).memory == "modulated":
-            fresh = [place for place, look in enumerate(group) if look.previous is None]
+            fresh = [place for place, one in enumerate(group) if one.previous is None]
             for place, first in zip(fresh, _forward_each(generator, [group[i] for i in fresh], precision), strict=True):
                 group[place] = group[place]._replace(previous=first)
         answers.update(zip(members, _forward_each(generator, group, precision), strict=True))
-    return [answers[number] for number in range(len(looks))]
+    return [answers[number] for number in range(len(shown))]
 
 
-def _forward_each(generator: nn.Module, looks: Sequence[Look], precision: str) -> list[Tensor]:
-    """One forward pass of `predict_each` over looks of one canvas."""
-    if not looks:
+def _forward_each(generator: nn.Module, group: Sequence[Shown], precision: str) -> list[Tensor]:
+    """One forward pass of `predict_each` over pictures of one canvas."""
+    if not group:
         return []
     sizes: dict[tuple[int, int], list[int]] = {}
-    for number, look in enumerate(looks):
-        sizes.setdefault((look.image.shape[-2], look.image.shape[-1]), []).append(number)
+    for number, one in enumerate(group):
+        sizes.setdefault((one.image.shape[-2], one.image.shape[-1]), []).append(number)
     height, width = (max(side) for side in zip(*sizes, strict=True))
-    encoding, blank = encoding_of(generator), looks[0].image
+    encoding, like = encoding_of(generator), group[0].image
     with torch.inference_mode():
-        image = blank.new_empty(len(looks), 3, height, width)
-        if len(sizes) > 1:  # only a generator with a stride has one canvas for different sizes
+        image = like.new_empty(len(group), 3, height, width)
+        if len(sizes) > 1:  # only a generator with a stride, see `canvas`
             image.copy_(torch.as_tensor(generator.mean))
-        guidance = blank.new_zeros(len(looks), encoding.channels, height, width)
+        guidance = like.new_zeros(len(group), encoding.channels, height, width)
         for (h, w), members in sizes.items():
-            some = [looks[number] for number in members]
-            # Without a previous answer the network and `_hold` take it as all 0.
-            previous = [blank.new_zeros(1, 1, h, w) if look.previous is None else look.previous for look in some]
-            image[members, :, :h, :w] = torch.cat([look.image for look in some])
+            some = [group[number] for number in members]
+            # No previous answer is one of all 0, to the network as to `_hold`.
+            previous = [like.new_zeros(1, 1, h, w) if one.previous is None else one.previous for one in some]
+            image[members, :, :h, :w] = torch.cat([one.image for one in some])
             guidance[members, :, :h, :w] = encode(
-                encoding, [look.clicks for look in some], torch.cat(previous), height=h, width=w, device=blank.device
+                encoding, [one.clicks for one in some], torch.cat(previous), height=h, width=w, device=like.device
             )
         prob = _run(generator, image, guidance, precision)
         answers = []
-        for number, (shown, clicks, before) in enumerate(looks):
+        for number, one in enumerate(group):
+            h, w = one.image.shape[-2:]
             # A copy: kept as a part of the batch, one answer would keep the whole batch in memory.
-            answer = prob[number : number + 1, :, : shown.shape[-2], : shown.shape[-1]].clone()
-            _hold(answer, clicks, before)
+            answer = prob[number : number + 1, :, :h, :w].clone()
+            _hold(answer, one.clicks, one.previous)
             answers.append(answer)
         return answers
 
@@ -337,8 +338,8 @@ class ClickSession:
         """
         begin = perf_counter()
         following = [self._follow(state, click) for state, click in zip(states, clicks, strict=True)]
-        looks = {number: look for number, (_, look) in enumerate(following) if look is not None}
-        answers = dict(zip(looks, predict_each(self.generator, list(looks.values()), self.precision), strict=True))
+        shown = {number: one for number, (_, one) in enumerate(following) if one is not None}
+        answers = dict(zip(shown, predict_each(self.generator, list(shown.values()), self.precision), strict=True))
         result = []
         for number, (state, _) in enumerate(following):
             prob = answers.get(number, state.prob)  # what the network would not see leaves the answer as it is
@@ -352,13 +353,13 @@ class ClickSession:
         self.forward_seconds += perf_counter() - begin
         return result
 
-    def _follow(self, state: State, click: Click) -> tuple[State, Look | None]:
+    def _follow(self, state: State, click: Click) -> tuple[State, Shown | None]:
         """The state after a click, still with the answer before it; and what the network has to be shown, if anything."""
         clicks = (*state.clicks, click)
         stands = _positive_stands(clicks, state.image)
         previous = state.prob if stands and _positive_stands(state.clicks, state.image) else None
         if not self.zoom:
-            return replace(state, clicks=clicks), Look(state.image, clicks, previous)
+            return replace(state, clicks=clicks), Shown(state.image, clicks, previous)
         view = None if previous is None else next_view(state.probability, clicks, state.view)
         after = replace(state, clicks=clicks, view=view)
         if view is not None and not view.holds(click):
@@ -367,4 +368,4 @@ class ClickSession:
         shown = view or View(0, 0, height, width)
         before = None if previous is None else crop(previous, shown, self.zoom_px)
         near = crop(state.image, shown, self.zoom_px)
-        return after, Look(near, clicks_in(clicks, shown, self.zoom_px), before)
+        return after, Shown(near, clicks_in(clicks, shown, self.zoom_px), before)
