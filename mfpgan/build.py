@@ -288,11 +288,6 @@ def place(network: Network, device: torch.device) -> Network:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def games_together(config: EvalConfig, device: torch.device) -> int:
-    """Games that an evaluation plays as a batch."""
-    return config.batch_size or (8 if device.type == "cpu" else 32)
-
-
 def use_bf16(precision: str, device: torch.device) -> bool:
     """Whether the networks run in bfloat16 autocast: `auto` means on CUDA cards that have it, never on a CPU."""
     if precision == "auto":

@@ -369,6 +369,17 @@ def test_pictures_of_any_size_and_age_are_answered_as_if_alone(memory):
     assert not together[-1].any()
 
 
+def test_a_pass_on_a_cpu_has_so_many_pixels(monkeypatch):
+    network = Look("none")
+    shown = [Shown(torch.full((1, 3, 8, 4), number / 10), [Click(1, 2, True)], None) for number in range(5)]
+    for pixels, sizes in [(5 * 32, [5]), (3 * 32 - 1, [2, 2, 1]), (31, [1] * 5)]:
+        monkeypatch.setattr("mfpgan.session.CPU_PIXELS", pixels)
+        network.photos.clear()
+        assert len(predict_each(network, shown)) == 5
+        assert [len(photos) for photos in network.photos] == sizes
+        assert torch.equal(torch.cat(network.photos), torch.cat([one.image for one in shown]))
+
+
 @pytest.mark.parametrize("zoom", [False, True])
 @pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
 def test_users_at_once_are_answered_as_sessions_of_their_own(memory, zoom):

@@ -46,7 +46,8 @@ def evaluate_interactive(
         predictor: gets each image once and is reset before every game; with a batch size above 1 a `ClickSession`, whose
             own image and clicks stay.
         data: objects averaged, intervals by bootstrap over images.
-        robot: any click strategy. Another one than `center` is compared with `center`, who plays every object once too.
+        robot: any click strategy; in a batch called by several threads at once, so it keeps nothing between calls. Another
+            one than `center` is compared with `center`, who plays every object once too.
         repeats: times that the robot plays every object. Its chance is a function of (seed, object, repeat) alone.
         max_clicks: clicks a game, always all of them, unless no error is left before.
         seed: of the robot's chance and of the bootstrap.

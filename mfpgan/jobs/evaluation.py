@@ -76,7 +76,7 @@ class EvaluationJob:
             interactive = evaluate_interactive(
                 session, self.data, robot=self.config.strategy(), repeats=self.config.repeats,
                 max_clicks=self.config.max_clicks, seed=self.config.seed, limit=self.config.limit,
-                batch_size=build.games_together(self.config, device),
+                batch_size=self.config.batch_size,
                 progress=lambda done, total: progress("interactive", done, total),
             )  # fmt: skip
             interactive = replace(interactive, zoom=self.config.zoom)
