@@ -415,6 +415,8 @@ class EvalConfig(_Config):
     """The generator as training left it, or the running mean of its weights (of runs with --ema)."""
     zoom: bool = False
     """Show the network everything at the size it was trained at: the photo, then the part round the last mask, as RITM does."""
+    batch_size: int = Field(32, ge=1, le=1024)
+    """Games of the interactive protocol played together; 1: one after the other."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the random clicks and of the bootstrap."""
     precision: PrecisionName = "auto"
