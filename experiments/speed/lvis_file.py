@@ -157,7 +157,10 @@ class Objects(NamedTuple):
     def outlines(self, number: int) -> list[list[float]]:
         """The parts of an object, as numbers."""
         parts = range(self.part_starts[number], self.part_starts[number + 1])
-        return [(self.points[self.point_starts[part] : self.point_starts[part + 1]] / 100).ravel().tolist() for part in parts]
+        return [
+            (self.points[self.point_starts[part] : self.point_starts[part + 1]] / 100).ravel().tolist()
+            for part in parts
+        ]
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
