@@ -1,6 +1,8 @@
 # make quickstart   install, train twice on the bundled sample, evaluate, compare
 # make test         install with the development extras, run every check
 # make check        the checks alone, in an environment that is there
+# make bench        the benchmarks, five minutes; BENCH="--only clicks" and the like for experiments/speed/bench.py
+# make bench-full   the same on a file of LVIS's size, half an hour and 9 GB of memory
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +12,7 @@ QUICK := --data sample --config experiments/quickstart.yaml
 # Spinning OpenMP threads make every process several times slower when two share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart test check bench bench-full clean
 
 quickstart: .venv/installed
 	@echo "1/4 training the plain baseline on the bundled sample"
@@ -34,6 +36,12 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest
+
+bench: .venv/installed
+	$(BIN)/python experiments/speed/bench.py $(BENCH)
+
+bench-full: .venv/installed
+	$(BIN)/python experiments/speed/bench.py --full $(BENCH)
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
