@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ def sweep_figure(points: Sequence[SweepPoint], xlabel: str) -> Image:
     """
     measures = list(dict.fromkeys(point.measure for point in points))
     settings = list(dict.fromkeys(point.setting for point in points))
-    figure = new_figure(3.3 * len(measures), 3.4)
+    figure = new_figure(max(3.3, 0.68 * len(settings)) * len(measures), 3.4)  # or the names of settings would touch
     for number, measure in enumerate(measures):
         axes = figure.add_subplot(1, len(measures), number + 1)
         axes.axhline(0, color="#999999", lw=1)
@@ -46,7 +47,7 @@ def sweep_figure(points: Sequence[SweepPoint], xlabel: str) -> Image:
             axes.plot([place, place], [point.low, point.high], color="#0072B2", lw=2.2, solid_capstyle="round")
             axes.plot(place, point.mean, "o", color="#0072B2", ms=6)
             axes.plot([place + 0.18] * len(point.seeds), point.seeds, ".", color="#D55E00", ms=5)
-        axes.set_xticks(range(len(settings)), [setting.replace(", ", "\n") for setting in settings], fontsize=8)
+        axes.set_xticks(range(len(settings)), [re.sub(",? ", "\n", setting) for setting in settings], fontsize=7)
         axes.set_xlim(-0.5, len(settings) - 0.4)
         axes.set_xlabel(xlabel)
         axes.set_title(measure, fontsize=11)
