@@ -27,6 +27,7 @@ def _push(rank: int, folder: str) -> None:
         batch, MAPS, logits, 0, 0, pull, lambda gradient: torch.tensor(norms[int(gradient is not pull)])
     )
     torch.save(pushed.stats, f"{folder}/{rank}.pt")
+    distributed.barrier()  # one that goes while the other still talks to it takes it along
     distributed.destroy_process_group()
 
 
