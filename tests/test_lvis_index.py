@@ -39,7 +39,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every time that a JSON is read."""
     done: list[Path] = []
-    monkeypatch.setattr(lvis_cache, "read_json", lambda path, progress: (done.append(path), read_json(path))[1])
+    monkeypatch.setattr(lvis_cache, "read_json", lambda path, *more: (done.append(path), read_json(path, *more))[1])
     return done
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from scipy.io import loadmat
 
 from mfpgan.data.consensus import CONSENSUS_VERSION, consensus_objects
 from mfpgan.data.mask_cache import PackedMasks, load_masks, store_masks
@@ -128,6 +127,8 @@ def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
     Raises:
         InputError: no .mat file of BSDS500, or label maps of different sizes.
     """
+    from scipy.io import loadmat  # 20 MiB that no other kind of data needs
+
     try:
         cells: Any = loadmat(path, variable_names=["groundTruth"])["groundTruth"]
         maps = [np.asarray(cell["Segmentation"][0, 0]).astype(np.int64) for cell in cells.ravel()]

@@ -15,17 +15,23 @@ class Groups(Sequence[Sequence[int]]):
 
     Args:
         starts: (images + 1,) int64, rising from 0: where the objects of an image begin in `indices`, and the end.
-        indices: (objects,) int64, image by image.
+        indices: (objects,) int64, image by image; None: 0, 1, 2, ..., which then takes no memory.
 
     Raises:
         ValueError: the two do not belong together, or an image has no object.
     """
 
-    def __init__(self, starts: NDArray[np.int64], indices: NDArray[np.int64]) -> None:
-        if starts[0] != 0 or starts[-1] != len(indices) or (np.diff(starts) < 1).any():
-            raise ValueError(f"starts must rise from 0 to {len(indices)}, got {starts}")
+    def __init__(self, starts: NDArray[np.int64], indices: NDArray[np.int64] | None = None) -> None:
+        count = starts[-1] if indices is None else len(indices)
+        if starts[0] != 0 or starts[-1] != count or (np.diff(starts) < 1).any():
+            raise ValueError(f"starts must rise from 0 to {count}, got {starts}")
         self.starts = starts
-        self.indices = indices
+        self._indices = indices
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """(objects,) int64, image by image."""
+        return np.arange(self.starts[-1]) if self._indices is None else self._indices
 
     @classmethod
     def of(cls, groups: Sequence[Sequence[int]]) -> Groups:
@@ -70,7 +76,8 @@ class Groups(Sequence[Sequence[int]]):
         if isinstance(image, slice):
             return self.take(np.arange(len(self))[image])
         place = range(len(self))[image]  # raises IndexError, which ends a loop
-        objects: list[int] = self.indices[self.starts[place] : self.starts[place + 1]].tolist()
+        first, end = int(self.starts[place]), int(self.starts[place + 1])
+        objects: list[int] = list(range(first, end)) if self._indices is None else self._indices[first:end].tolist()
         return objects
 
 

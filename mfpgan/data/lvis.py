@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mfpgan.data.facts import Facts
 from mfpgan.data.groups import Groups
 from mfpgan.data.lvis_cache import open_index
@@ -57,7 +55,7 @@ class LvisDataSet:
             self.index = LvisIndex.of(tables)
         self._folders = photo_folders(path, images)
         self._photo = LastPhoto()
-        self._groups = Groups(self.index.group_start, np.arange(self.index.object_count))
+        self._groups = Groups(self.index.group_start)
 
     def __len__(self) -> int:
         return self.index.object_count

@@ -16,6 +16,7 @@ from mfpgan.data.lvis_index import LvisIndex, Source, Tables, read_index, write_
 from mfpgan.data.lvis_reader import read_json
 from mfpgan.data.mask_cache import cache_folder
 from mfpgan.data.problem import stop_at_first
+from mfpgan.data.spool import Spool
 from mfpgan.files import atomic_file
 from mfpgan.types import InputError
 
@@ -76,16 +77,19 @@ def _build(kept: Path, path: Path, old: LvisIndex | None, progress: Callable[[in
     state = path.stat()
     source = Source(state.st_size, state.st_mtime_ns, "")
     # A file that was only touched or copied over itself: its digest takes a second, another index half a minute.
-    if old is not None and old.source.size == source.size and (digest := _digest(path)) == old.source.digest:
-        tables = old.tables(source._replace(digest=digest))
-    else:
-        tables = _read(path, progress)
-    with atomic_file(kept) as file:
-        write_index(file, tables)
+    touched = old is not None and old.source.size == source.size and _digest(path) == old.source.digest
+    with Spool(kept.parent) as spool:
+        tables = (
+            old.tables(source._replace(digest=old.source.digest))
+            if touched and old is not None
+            else _read(path, progress, spool)
+        )
+        with atomic_file(kept) as file:
+            write_index(file, tables)
 
 
-def _read(path: Path, progress: Callable[[int, int], None] | None) -> Tables:
-    tables, problems = read_json(path, progress)
+def _read(path: Path, progress: Callable[[int, int], None] | None, spool: Spool | None = None) -> Tables:
+    tables, problems = read_json(path, progress, spool)
     stop_at_first(problems)
     return tables
 

@@ -7,6 +7,7 @@ hundredths; dividing by 100 gives back the very number that stood in the JSON. O
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -216,12 +217,14 @@ def read_index(path: Path) -> LvisIndex | None:
             meta = json.loads(file.read(length))
             if start + meta["bytes"] != size:
                 return None
-            mapped = np.memmap(file, np.uint8, "r")
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # Objects are looked up here and there: reading ahead would fill the memory with what nobody asked for.
+            if hasattr(mmap, "MADV_RANDOM"):
+                mapped.madvise(mmap.MADV_RANDOM)
         arrays: dict[str, NDArray[Any]] = {}
         for name, kind in ARRAYS.items():
             offset, count = meta["layout"][name]
-            piece = mapped[start + offset : start + offset + count * kind.itemsize]
-            arrays[name] = piece.view(np.ndarray).view(kind)
+            arrays[name] = np.frombuffer(mapped, kind, count, start + offset)
         return LvisIndex(meta, arrays, path)
     except InputError:
         raise

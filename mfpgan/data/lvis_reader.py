@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,25 +21,30 @@ from mfpgan.data.lvis_index import ARRAYS, FLOATS, HUNDREDTHS, RUNS, Source, Tab
 from mfpgan.data.photos import MAX_PIXELS
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import FINE, WRONG, hits_a_pixel, runs_of, segmentation_problem, verdicts
+from mfpgan.data.spool import Spool
 
 LARGEST_ID = 2**62
 WITHOUT_ID = "an entry is an object with an integer id"
 _THIN = "the polygon is so thin that it covers no pixel"
 
 
-def read_json(path: Path, progress: Callable[[int, int], None] | None = None) -> tuple[Tables, list[Problem]]:
+def read_json(
+    path: Path, progress: Callable[[int, int], None] | None = None, spool: Spool | None = None
+) -> tuple[Tables, list[Problem]]:
     """The whole file; what is wrong with single entries is collected, not raised.
 
     Args:
         progress: called with (bytes read, bytes in all) now and then.
+        spool: where the coordinates wait meanwhile, which are most of the memory; None: in memory.
 
     Returns:
         Objects that can be drawn, image by image in the file's order, without crowds; and everything that is wrong.
 
     Raises:
         InputError: not readable, not JSON, or without the lists `images`, `annotations` and `categories`.
+        OSError: no room in the spool.
     """
-    reader = _Reader(path)
+    reader = _Reader(path, Spool(None) if spool is None else spool)
     digest = hashlib.sha256()
     lists = {"images": reader.images, "annotations": reader.annotations, "categories": reader.categories}
     counts = dict.fromkeys(lists, 0)
@@ -85,14 +90,17 @@ class _Chunk(NamedTuple):
     parts: NDArray[np.int32]
     """Polygons of each object; 1 for run lengths."""
     lengths: NDArray[np.int32]
-    words: NDArray[np.int32]
+    words: int
+    """Their number in the spool."""
+    word_count: int
     sizes: NDArray[np.int64]
     """(objects, 2), the size that run lengths are for; without rows for polygons."""
 
 
 class _Reader:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spool: Spool) -> None:
         self._file = str(path)
+        self._spool = spool
         self._problems: list[tuple[int, Problem]] = []
         """With a number to sort them by: categories, images, annotations."""
         self._categories: dict[int, tuple[str, str]] = {}
@@ -145,11 +153,11 @@ class _Reader:
                 self._skip(number, identity, reason or "it cannot be drawn")
         tables = [self._judged(chunk, images, categories, sizes, twice) for chunk in self._chunks]
         arrays = _sorted_by_image(tables) | _image_arrays(self._images, sizes)
-        arrays |= {"words": [chunk.words for chunk in self._chunks]}
         arrays |= {"part_length": [chunk.lengths for chunk in self._chunks]}
         problems = [problem for _, problem in sorted(self._problems, key=lambda item: item[0])]
         left_out = [(problem.id, problem.sentence) for problem in problems if problem.level == "skip"]
-        return Tables(source, list(self._categories.values()), left_out, arrays), problems
+        columns: dict[str, Sequence[NDArray[Any]]] = {**arrays, "words": self._spool}
+        return Tables(source, list(self._categories.values()), left_out, columns), problems
 
     def annotations(self, start: int, entries: list[Any]) -> None:
         """Sort some annotations into chunks, pending and problems."""
@@ -183,7 +191,7 @@ class _Reader:
             words = np.concatenate([found for found, _ in runs.contents]).astype(np.int32)
             sizes = np.array([size for _, size in runs.contents], np.int64)
             ones = np.ones(len(lengths), np.int32)
-            self._chunks.append(_Chunk(RUNS, runs.head_array(), runs.area_array(), ones, lengths, words, sizes))
+            self._keep(RUNS, runs.head_array(), runs.area_array(), ones, lengths, words, sizes)
 
     def _head(self, number: int, identity: int, entry: dict[str, Any]) -> _Head | None:
         """Of an annotation with a segmentation; None for crowds and, with a problem noted, for others."""
@@ -226,7 +234,20 @@ class _Reader:
                 inside = np.repeat(chosen, per_object)
                 words = hundredths[inside].astype(np.int32) if kind == HUNDREDTHS else values[inside].view(np.int32)
                 kept = lengths[np.repeat(chosen, parts)]
-                self._chunks.append(_Chunk(kind, heads[chosen], areas[chosen], parts[chosen], kept, words, no_size))
+                self._keep(kind, heads[chosen], areas[chosen], parts[chosen], kept, words, no_size)
+
+    def _keep(
+        self,
+        kind: int,
+        heads: NDArray[np.int64],
+        areas: NDArray[np.float32],
+        parts: NDArray[np.int32],
+        lengths: NDArray[np.int32],
+        words: NDArray[np.int32],
+        sizes: NDArray[np.int64],
+    ) -> None:
+        number = self._spool.add(words)
+        self._chunks.append(_Chunk(kind, heads, areas, parts, lengths, number, len(words), sizes))
 
     def _judged(
         self,
@@ -248,7 +269,7 @@ class _Reader:
         heights, widths = (sizes[images, axis] if len(sizes) else np.zeros(len(images), np.int32) for axis in (0, 1))
         part_ends = np.cumsum(chunk.parts)
         ends = np.cumsum(np.add.reduceat(chunk.lengths, part_ends - chunk.parts))
-        values = _values(chunk)
+        values = _values(chunk.kind, self._spool[chunk.words])
         starts = ends - np.diff(ends, prepend=0)
         areas = chunk.areas.copy()
         if chunk.kind == RUNS:
@@ -286,8 +307,8 @@ class _Reader:
             "object_word": starts * per_number,
             "object_part": part_ends - chunk.parts,
             "object_parts": chunk.parts,
-            "words": np.int64(len(chunk.words)),
-            "parts": np.int64(len(chunk.lengths)),
+            "words": chunk.word_count,
+            "parts": len(chunk.lengths),
         }
 
     def _used_twice(self) -> set[int]:
@@ -360,11 +381,11 @@ def _own_runs(segmentation: Any) -> NDArray[np.int64] | None:
     return None if isinstance(found, str) else found
 
 
-def _values(chunk: _Chunk) -> NDArray[Any]:
+def _values(kind: int, words: NDArray[np.int32]) -> NDArray[Any]:
     """Coordinates in pixels, or run lengths."""
-    if chunk.kind == RUNS:
-        return chunk.words.astype(np.int64)
-    return chunk.words / 100 if chunk.kind == HUNDREDTHS else chunk.words.view(np.float64)
+    if kind == RUNS:
+        return words.astype(np.int64)
+    return words / 100 if kind == HUNDREDTHS else words.view(np.float64)
 
 
 class _Places:

@@ -44,7 +44,7 @@ class Subset:
         if keep is not None:
             groups = groups.where(keep[groups.indices])
         self._objects = groups.indices
-        self._groups = Groups(groups.starts, np.arange(len(groups.indices)))
+        self._groups = Groups(groups.starts)
 
     def __len__(self) -> int:
         return len(self._objects)
