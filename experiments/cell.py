@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,3 +29,14 @@ def train_once(folder: Path, config: Path, options: list[str], environment: dict
         )
         marker.write_text(done.stdout)
     return folder / "runs" / marker.read_text().strip()
+
+
+def origins(runs: Iterable[Path]) -> str:
+    """A sentence: with which code the runs were made. Finished cells are not made again when the code changes."""
+    commits = set()
+    for run in runs:
+        environment = json.loads((run / "environment.json").read_text())
+        commits.add(
+            (environment.get("commit") or "unknown")[:7] + (" with changes" * bool(environment.get("modified")))
+        )
+    return f"Made with commit {', '.join(sorted(commits))}."

@@ -56,7 +56,8 @@ def make_split(source: Path, split: str) -> list[str]:
     data = LvisDataSet(path)
     (SAMPLE / split).mkdir(parents=True)
     images, annotations, lines = [], [], []
-    for number, entry in enumerate(data.images):
+    for number in range(data.index.image_count):
+        entry = data.index.image(number)
         original = next(image for image in content["images"] if image["id"] == entry.id)
         if entry.id not in PHOTOS[split]:
             continue

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from cell import train_once
+from cell import origins, train_once
 from page import put
 from PIL import Image
 
@@ -42,12 +42,13 @@ def main() -> int:
         "| --- | --- | --- | --- |",
     ]
     worst = 1.0
-    for adv in arguments.adv:
-        history = train(photos, arguments.out, adv)
+    runs = [train(photos, arguments.out, adv) for adv in arguments.adv]
+    for adv, run in zip(arguments.adv, runs, strict=True):
+        history = validations(run)
         last, best = history[-1]["val/iou"], max(row["val/iou"] for row in history)
         lines.append(f"| `--adv {adv}` | {last:.3f} | {best:.3f} | {history[-1]['val/iou_3']:.3f} |")
         worst = min(worst, last)
-    text = "\n".join(lines)
+    text = "\n".join([*lines, f"\n{origins(runs)}"])
     print(text)
     if arguments.into:
         put(arguments.into, "overfit", text)
@@ -56,7 +57,7 @@ def main() -> int:
 
 def eight_photos(source: Path, out: Path) -> Path:
     """A folder with the photos and one mask each."""
-    folder = out / "eight"
+    folder = out / f"eight of {source.resolve().name}"
     if folder.is_dir():
         return folder
     data = open_dataset(str(source), role="train")
@@ -67,7 +68,7 @@ def eight_photos(source: Path, out: Path) -> Path:
             large.append(sample)
         if len(large) == 40 * PHOTOS:
             break
-    half = out / "eight, not all of them yet"
+    half = out / f"{folder.name}, not all of them yet"
     shutil.rmtree(half, ignore_errors=True)
     for kind in ("images", "masks"):
         (half / kind).mkdir(parents=True)
@@ -77,11 +78,15 @@ def eight_photos(source: Path, out: Path) -> Path:
     return half.rename(folder)
 
 
-def train(photos: Path, out: Path, adv: str) -> list[dict[str, float]]:
-    """The validations of a run, in order; trained unless it is there."""
+def train(photos: Path, out: Path, adv: str) -> Path:
+    """The folder of a run."""
     options = ["--data", str(photos), "--val-data", str(photos), "--adv", adv, "--name", f"overfit-{adv}"]
-    folder = train_once(out, HERE / "overfit.yaml", options, {"OMP_WAIT_POLICY": "passive"})
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return train_once(out, HERE / "overfit.yaml", options, {"OMP_WAIT_POLICY": "passive"})
+
+
+def validations(run: Path) -> list[dict[str, float]]:
+    """In order."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [row for row in rows if "val/iou" in row]
 
 

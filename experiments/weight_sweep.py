@@ -5,7 +5,7 @@ python experiments/weight_sweep.py --data PACK --out sweep [--jobs 2] [--into ex
 Trains weight_sweep.yaml with `--adv hinge` at each weight (0 is the baseline to the bit) and each seed through
 `mfpgan train`, in the folder --out, where finished cells are kept and skipped by the next call. Two arms with a smaller
 `--pos-weight` stand beside them as controls: if the adversary only keeps the generator from painting too much, that does it
-as well. Each is measured on the held-out validation objects whole in a square, after one positive and one negative
+as well; and what the adversary then adds to it is compared with what it adds alone. Each is measured on the held-out validation objects whole in a square, after one positive and one negative
 click: IoU, boundary IoU, size (area of the predicted mask over that of the object, median), and connected components of
 the predicted mask (the truth has its own number, printed beside). Intervals of the differences to weight 0 are 95 % t
 intervals over the seeds' means: of trainings, on these objects. Writes docs/weight_sweep.png with --into.
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import scipy.stats
 import torch
-from cell import train_once
+from cell import origins, train_once
 from numpy.typing import NDArray
 from page import put
 from PIL import Image
@@ -41,6 +41,11 @@ ARMS = {
     "0.1, pos_weight 2": ("--adv-weight", "0.1", "--pos-weight", "2"),
 }
 """Name of an arm to its options; the first is what all others are compared with."""
+GAINS = {
+    "0.1 - 0, beside pos_weight 2": (("0.1, pos_weight 2", 1), ("0, pos_weight 2", -1)),
+    "the same, beside 2 less beside 5": (("0.1, pos_weight 2", 1), ("0, pos_weight 2", -1), ("0.1", -1), ("0", 1)),
+}
+"""Further differences, as sums of arms with signs."""
 MEASURES = ("IoU", "boundary IoU", "size", "components")
 HERE = Path(__file__).resolve().parent
 
@@ -62,6 +67,7 @@ def main() -> None:
         [[measure(runs[arm, seed]) for seed in range(arguments.seeds)] for arm in ARMS]
     )  # (arms, seeds, objects, measures)
     text, points = summary(values[..., : len(MEASURES)], float(values[0, 0, :, len(MEASURES)].mean()))
+    text += f" {origins(folders)}"
     print(text)
     if arguments.into:
         put(arguments.into, "weight sweep", f"{text}\n\n![Difference to weight 0](../docs/weight_sweep.png)")
@@ -80,7 +86,8 @@ def train(data: Path, out: Path, arm: str, seed: int) -> Path:
 def measure(run: Path) -> NDArray[np.float64]:
     """(objects, 5): MEASURES of every validation object, and the components of the drawn mask."""
     found = run / "values.json"
-    if not found.is_file():
+    kept = json.loads(found.read_text()) if found.is_file() else {}
+    if kept.get("measures") != list(MEASURES):
         generator, config, _ = build.load_generator(run, torch.device("cpu"))
         data = build.training_data(config)
         rows = []
@@ -93,8 +100,9 @@ def measure(run: Path) -> NDArray[np.float64]:
                 parts = [cv2.connectedComponents((one & ~ignore).astype(np.uint8))[0] - 1 for one in (mask, target)]
                 size = (mask & ~ignore).sum() / target.sum()
                 rows.append([iou(confusion(mask, target, ignore)), boundary_iou(mask, target, ignore), size, *parts])
-        write_atomically(found, json.dumps(rows).encode())
-    return np.array(json.loads(found.read_text()), np.float64)
+        kept = {"measures": MEASURES, "objects": rows}
+        write_atomically(found, json.dumps(kept).encode())
+    return np.array(kept["objects"], np.float64)
 
 
 def summary(values: NDArray[np.float64], true_parts: float) -> tuple[str, list[SweepPoint]]:
@@ -122,13 +130,21 @@ def summary(values: NDArray[np.float64], true_parts: float) -> tuple[str, list[S
             if number:
                 points.append(SweepPoint(name, arm, changes.mean(), low, high, changes.tolist()))
         lines.append(f"| {arm} | {' | '.join(cells)} |")
+    arms = list(ARMS)
+    for name, terms in GAINS.items():
+        cells = []
+        for column in range(len(MEASURES)):
+            changes = sum(sign * means[column, arms.index(arm)] for arm, sign in terms)
+            low, high = t_interval(changes)
+            cells.append(f" | {changes.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     lines.append(f"\nThe drawn masks have {true_parts:.2f} components.")
     return "\n".join(lines), points
 
 
 def t_interval(changes: NDArray[np.float64]) -> tuple[float, float]:
     """95 % interval of the mean of one number for each seed (Student 1908); with three seeds 2.5 times their spread."""
-    if len(changes) < 2 or not changes.any():
+    if len(changes) < 2 or np.ptp(changes) < 1e-12:
         return float(changes.mean()), float(changes.mean())
     low, high = scipy.stats.t.interval(0.95, len(changes) - 1, changes.mean(), scipy.stats.sem(changes))
     return float(low), float(high)

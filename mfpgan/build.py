@@ -17,15 +17,18 @@ from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import DATASETS, Progress, Request, Role, find_default, open_dataset, recognise
 from mfpgan.data.folder import has_split
 from mfpgan.data.loader import default_workers, training_batches, validation_batches
+from mfpgan.data.order import Order
+from mfpgan.data.policy import choose
 from mfpgan.data.subset import hold_out, spread
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
 from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, MFPDiscriminator
 from mfpgan.models.generator import MFPResNetUNet, encoder_state
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary, Rules
+from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
 from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.ema import averaged_state
+from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
 
@@ -45,6 +48,13 @@ class TrainingData(NamedTuple):
     """Indices of the validation objects."""
     note: str
     """One line that says what was taken."""
+    order: Order
+    """Which training object stands at which position of the run."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images of an epoch of training, rounded; repeated ones count as often as they come."""
+        return round(self.order.images_per_epoch)
 
 
 def open_data(config: TrainConfig | EvalConfig, role: Role, progress: Progress | None) -> tuple[DataSet, str, str]:
@@ -73,26 +83,46 @@ def training_data(config: TrainConfig, progress: Progress | None = None) -> Trai
         progress: called with (done, all) while a slow opening goes on.
 
     Raises:
-        InputError: either cannot be opened, or a validation object or the first training object cannot be read.
+        InputError: either cannot be opened, the policy leaves nothing, or a validation object or the first training objects
+            cannot be read.
     """
     train, spec, note = open_data(config, "train", progress)
+    validation: DataSet | None
     if config.val_data == "none":
-        return TrainingData(train, None, [], f"{note} No validation.")
-    validation: DataSet
-    if config.val_data:
+        validation = None
+    elif config.val_data:
         validation = _open_known(config, config.val_data, config.val_split)
     elif beside := _validation_beside(spec, config.split):
         validation = _open_known(config, *beside)
     else:
         train, validation = hold_out(train)
+    whole, train = train, choose(train, config.min_area, config.max_area, config.category_names)
+    if train is not whole:
+        note += f" Chosen: {len(train)} of {len(whole)} objects, in {len(train.objects_of_image)} images."
+    order = Order(train, config.seed, config.objects_per_image, config.repeat_threshold)
+    _check_first(train)
+    if validation is None:
+        return TrainingData(train, None, [], f"{note} No validation.", order)
     groups = validation.objects_of_image
     objects = [groups[image][0] for image in spread(len(groups), config.val_images)]
     for number in objects:  # a missing photo should be found now, not at the first validation
         validation[number]
-    train[0]
-    return TrainingData(
-        train, validation, objects, f"{note} Validation: {len(objects)} object(s) of {validation.name}."
-    )
+    note += f" Validation: {len(objects)} object(s) of {validation.name}."
+    return TrainingData(train, validation, objects, note, order)
+
+
+def _check_first(train: DataSet) -> None:
+    """Raise what is wrong if none of some training images can be read: then it is not a file, but where they are looked for."""
+    groups = train.objects_of_image
+    errors: list[InputError] = []
+    for image in spread(len(groups), 3):
+        try:
+            train[groups[image][0]]
+        except InputError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]
 
 
 def _open_known(config: TrainConfig, spec: str, split: str | None) -> DataSet:
@@ -185,7 +215,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
     def batches(steps: range) -> Iterable[Batch]:
         return training_batches(
             data.train, seed=config.seed, size=config.size, batch_size=config.batch_size,
-            steps=steps, workers=workers, others=others,
+            steps=steps, workers=workers, others=others, order=data.order,
         )  # fmt: skip
 
     def validation() -> Iterable[Batch]:
@@ -195,7 +225,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
 
     return Trainer(
         config=config,
-        plan=Plan.of(config, len(data.train.objects_of_image)),
+        plan=Plan.of(config, data.images_per_epoch),
         generator=place(generator, device),
         adversary=adversary_of(config, device),
         loss=SEGMENTATION[config.loss],
@@ -203,6 +233,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
         batches=batches,
         validation=validation,
         data_digest=data.train.digest(),
+        images=len(data.train.objects_of_image),
         run=run,
         device=device,
         bf16=use_bf16(config.precision, device),
@@ -251,8 +282,9 @@ def load_adversary(folder: Path, device: torch.device) -> Adversary:
             f"run {folder.name[:8]} was trained with --adv off and has no discriminator; take another run."
         )
     path = folder / tracking.CHECKPOINT
+    parts = load_checkpoint(path)
     try:
-        adversary.discriminator.load_state_dict(load_checkpoint(path)["adversary"]["discriminator"])
+        adversary.discriminator.load_state_dict(parts["adversary"]["discriminator"])
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[-1].strip()})."

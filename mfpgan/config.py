@@ -177,6 +177,16 @@ class TrainConfig(_Config):
     """Images validated on, spread evenly; one object of each."""
     val_clicks: int = Field(5, ge=1, le=20)
     """Clicks of the robot `center` on each of them; the IoU after every click is logged."""
+    min_area: float | None = Field(None, ge=0)
+    """Train only on objects of at least so many pixels of the photo."""
+    max_area: float | None = Field(None, gt=0)
+    """Train only on objects of at most so many pixels of the photo."""
+    categories: str | None = Field(None, min_length=1)
+    """Train only on these: names with commas between them, or LVIS's r, c and f for its rare, common and frequent ones."""
+    objects_per_image: int = Field(1, ge=1, le=1000)
+    """Samples in a row from one image, which is decoded once: other objects of it as far as there are, then other crops."""
+    repeat_threshold: float = Field(0.0, ge=0, le=1)
+    """Images of categories that fewer images than this share have come more often in an epoch, as in the LVIS paper, say .001; 0: none does."""
 
     size: int = Field(256, ge=32, le=2048)
     """Side of the square training crops, in pixels."""
@@ -207,7 +217,7 @@ class TrainConfig(_Config):
     """Steps after the warm-up over which the weight grows from 0 to its full value."""
     adv_balance: Literal["fixed", "grad"] = "fixed"
     """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer."""
-    d_mask: PresentationName = "ste-blur"
+    d_mask: PresentationName = "ste"
     """How a mask is shown to the discriminator, drawn and predicted alike."""
     d_input: InputName = "image-clicks-mask"
     """What the discriminator sees."""
@@ -231,7 +241,7 @@ class TrainConfig(_Config):
     """Decay of a running mean of the generator's weights, validated and evaluated beside them, say .999; 0: none."""
 
     epochs: int = Field(20, ge=1)
-    """Passes over the images, one random object of each. With --steps, the run counts as so many equal parts instead."""
+    """Passes over the images, --objects-per-image random objects of each. With --steps, the run counts as so many equal parts instead."""
     steps: int | None = Field(None, ge=1)
     """Length of the run in steps instead of epochs; the schedule is stretched over them."""
     batch_size: int = Field(4, ge=1)
@@ -266,9 +276,23 @@ class TrainConfig(_Config):
     def _off(cls, value: Any) -> Any:
         return "off" if value is False else value  # YAML reads the word off as false
 
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value  # YAML has lists
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """The entries of `categories`."""
+        return tuple(filter(None, (name.strip() for name in (self.categories or "").split(","))))
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_adversary()
+        if self.min_area is not None and self.max_area is not None and self.min_area > self.max_area:
+            raise ValueError(f"min_area={self.min_area:g} is above max_area={self.max_area:g}; swap them")
+        if self.categories is not None and not self.category_names:
+            raise ValueError(f"categories={self.categories!r} names none; write names with commas between them")
         if self.memory != "none" and not self.strategy().rounds:
             raise ValueError(
                 f"memory={self.memory} has nothing to remember: clicks={self.clicks} makes one turn in training; use "
@@ -309,7 +333,9 @@ class TrainConfig(_Config):
                 "adv=wgan-gp without gradient penalty or spectral norm has no bound; use --d-gp 10 or --d-spectral"
             )
         if self.adv_balance == "grad" and not self.adv_weight:
-            raise ValueError("adv_balance=grad with adv_weight=0 balances nothing; use --adv-weight 0.01 or fixed")
+            raise ValueError(
+                "adv_balance=grad with adv_weight=0 balances nothing; use --adv-weight 0.01, or --adv-balance fixed"
+            )
 
     def warnings(self, steps: int) -> list[str]:
         """Options that are set and do nothing in a run of so many steps, a sentence each."""
@@ -324,6 +350,13 @@ class TrainConfig(_Config):
             return sentences + ([f"{_flags(given)}: no effect with --adv off."] if given else [])
         if "d_r1_every" in given and not self.d_r1:
             sentences.append("--d-r1-every: no effect without --d-r1.")
+        if self.d_r1 and self.adv_warmup + self.d_r1_every >= steps:
+            sentences.append(
+                f"--d-r1-every {self.d_r1_every}: in {steps} steps the penalty acts once at most, and then "
+                f"{self.d_r1_every} times as strongly."
+            )
+        if not (self.spectral or self.gradient_penalty or self.d_r1):
+            sentences.append("--no-d-spectral: nothing bounds the discriminator's slope; --d-r1 1 or --d-gp 10 would.")
         idle = [name for name in ("adv_ramp", "d_fm") if name in given]
         if not self.adv_weight and idle:
             sentences.append(f"{_flags(idle)}: no effect with --adv-weight 0, the generator never hears of it.")
@@ -382,6 +415,8 @@ class EvalConfig(_Config):
     """The generator as training left it, or the running mean of its weights (of runs with --ema)."""
     zoom: bool = False
     """Show the network everything at the size it was trained at: the photo, then the part round the last mask, as RITM does."""
+    batch_size: int = Field(32, ge=1, le=1024)
+    """Games of the interactive protocol played together; 1: one after the other."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the random clicks and of the bootstrap."""
     precision: PrecisionName = "auto"

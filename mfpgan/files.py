@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, BinaryIO
 
 from mfpgan.types import InputError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write beside `path`, flush to the disk, rename: a reader sees the old file or the new one, never half of one."""
+    """The file with this content, see `atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Written beside `path`, flushed to the disk and renamed at the end of the block: a reader sees the old file or the new
+    one, never half of one. After an exception in the block the old one stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(beside).chmod(0o644)

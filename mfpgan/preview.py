@@ -13,6 +13,7 @@ import numpy as np
 from mfpgan.config import TrainConfig
 from mfpgan.data import Progress
 from mfpgan.data.loader import Positions
+from mfpgan.data.order import Order
 from mfpgan.evaluation.references import grabcut
 from mfpgan.figures import Tile, contact_sheet
 from mfpgan.files import write_atomically
@@ -68,22 +69,24 @@ def preview(data: DataSet, config: TrainConfig, count: int, rounds: int | None, 
     sample gets all the turns, where training draws a number of them.
 
     Args:
-        config: its data fields are not looked at.
+        config: of its data fields only the order of the objects is looked at.
         count: samples.
         rounds: turns after the first; None: the strategy's own number.
         progress: called with (done, all).
 
     Raises:
-        InputError: a photo or an annotation cannot be read.
+        InputError: one photo or annotation after the other cannot be read.
     """
     strategy = config.strategy()
     rounds = strategy.rounds if rounds is None else rounds
-    positions = Positions(data, config.seed, config.size, others=True)
+    order = Order(data, config.seed, config.objects_per_image, config.repeat_threshold)
+    positions = Positions(data, order, config.seed, config.size, others=True)
     samples, turns = [], []
     for position in range(count):
-        sample = positions[position]
-        if isinstance(sample, InputError):
-            raise sample
+        drawn = positions[position]
+        sample = drawn.sample
+        if sample is None:
+            raise drawn.error()
         samples.append(sample)
         turns.append(_play(sample, strategy, rounds, [config.seed, position, CLICK_STREAM]))
         if progress:

@@ -1,8 +1,9 @@
-"""Inference as a person uses it: the image once, then click after click."""
+"""Inference as a person uses it: the image once, then click after click; of many people at once where that is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from operator import index
 from time import perf_counter
 from typing import NamedTuple
@@ -14,10 +15,17 @@ from torch import Tensor, nn
 from mfpgan.clicks.encoding import standing
 from mfpgan.clicks.guidance import encode
 from mfpgan.types import BoolMask, Click, ClickEncoding, Image, Probability
-from mfpgan.zoom import CROP_PX, View, clicks_in, crop, next_view, paste
+from mfpgan.zoom import CROP_PX, View, clicks_in, crop, crop_size, next_view, paste
 
 THRESHOLD = 0.5
 """A pixel belongs to the mask if its probability is above this."""
+CPU_PIXELS = 2**19
+"""Pixels that the pictures of one forward pass of `predict_each` have together on a CPU, unless a single one has more.
+
+Milliseconds a picture, U-Net of width 1 in bfloat16 on one thread: at 161x241 pixels 103 alone, 69 by four, 66 by eight and 67
+by 16; at 321x481 pixels 459 alone, 384 by two, 470 by four, 435 by eight. A layer's output above 32 MiB is fetched from the
+system and given back each time by glibc's malloc, which costs as much as a larger batch brings.
+"""
 
 
 def predict(
@@ -60,24 +68,33 @@ def forward(
     generator: nn.Module, image: Tensor, clicks: Sequence[Sequence[Click]], precision: str, previous: Tensor | None
 ) -> Tensor:
     """One forward pass of `predict`, without gradient; arguments as there."""
-    if precision not in ("fp32", "bf16"):
-        raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
     height, width = image.shape[-2:]
-    generator.eval()
-    autocast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode():
         guidance = encode(encoding_of(generator), clicks, previous, height=height, width=width, device=image.device)
-        with autocast:
-            logits: Tensor = generator(image, guidance)
-        prob = logits.float().sigmoid()
+        prob = _run(generator, image, guidance, precision)
         for number, image_clicks in enumerate(clicks):
-            if not _positive_stands(image_clicks, image):
-                prob[number] = 0 if previous is None else torch.minimum(prob[number], previous[number])
+            _hold(prob[number], image_clicks, None if previous is None else previous[number])
         return prob
 
 
+def _run(generator: nn.Module, image: Tensor, guidance: Tensor, precision: str) -> Tensor:
+    """(B, 1, H, W) float32, what the network itself says to a batch and its guidance; to be called in inference mode."""
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+    generator.eval()
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = generator(image, guidance)
+    return logits.float().sigmoid()
+
+
+def _hold(prob: Tensor, clicks: Sequence[Click], previous: Tensor | None) -> None:
+    """Hold one answer, (..., 1, H, W), to the one before it while clicks only take away; in place."""
+    if not _positive_stands(clicks, prob):
+        prob.copy_(torch.zeros_like(prob) if previous is None else torch.minimum(prob, previous))
+
+
 def _positive_stands(clicks: Sequence[Click], image: Tensor) -> bool:
-    """Whether a click says what belongs to the object and is not withdrawn; image: (B, 3, H, W)."""
+    """Whether a click says what belongs to the object and is not withdrawn; image: (..., H, W)."""
     height, width = image.shape[-2:]
     return any(click.positive for click in standing(clicks, height, width))
 
@@ -87,14 +104,121 @@ def encoding_of(generator: nn.Module) -> ClickEncoding:
     return getattr(generator, "click_encoding", ClickEncoding())
 
 
-class _Answer(NamedTuple):
-    """One click and what it led to."""
+class Shown(NamedTuple):
+    """What a network is shown of one user's work, at any size: `predict_each` answers many."""
 
-    click: Click
-    prob: Tensor
-    """(1, 1, H, W) float32 on the session's device."""
-    view: View | None
+    image: Tensor
+    """(1, 3, h, w) float32 in [0, 1], RGB."""
+    clicks: Sequence[Click]
+    """Oldest first, in pixels of that image."""
+    previous: Tensor | None
+    """(1, 1, h, w) float32 in [0, 1], the answer before the newest click; None: that is a first click."""
+
+
+def canvas(generator: nn.Module, height: int, width: int) -> tuple[int, int]:
+    """(height, width) that the network computes a picture at. Pictures of one canvas can be seen in one forward pass.
+
+    A generator whose attribute `stride` is above 1 pads its input to multiples of it, the photo by its `mean` and the
+    guidance by 0; padded so beforehand, the picture gets the same answer. One without computes at the picture's size.
+    """
+    stride: int = getattr(generator, "stride", 1)
+    return height + -height % stride, width + -width % stride
+
+
+def predict_each(generator: nn.Module, shown: Sequence[Shown], precision: str = "fp32") -> list[Tensor]:
+    """`predict` for pictures of any sizes and users at different clicks, in as few forward passes as their sizes allow;
+    on a CPU with at most `CPU_PIXELS` in each.
+
+    Args:
+        generator, precision: as in `predict`.
+
+    Returns:
+        For each (1, 1, h, w) float32: what `predict` answers to it alone, up to the order of sums in the network.
+    """
+    answers: dict[int, Tensor] = {}
+    for members in _passes(generator, shown):
+        group = [shown[number] for number in members]
+        if encoding_of(generator).memory == "modulated":
+            fresh = [place for place, one in enumerate(group) if one.previous is None]
+            for place, first in zip(fresh, _forward_each(generator, [group[i] for i in fresh], precision), strict=True):
+                group[place] = group[place]._replace(previous=first)
+        answers.update(zip(members, _forward_each(generator, group, precision), strict=True))
+    return [answers[number] for number in range(len(shown))]
+
+
+def _passes(generator: nn.Module, shown: Sequence[Shown]) -> Iterator[list[int]]:
+    """Numbers of the pictures that go through the network together."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number, one in enumerate(shown):
+        groups.setdefault(canvas(generator, *one.image.shape[-2:]), []).append(number)
+    for (height, width), members in groups.items():
+        on_cpu = shown[members[0]].image.device.type == "cpu"
+        most = max(CPU_PIXELS // (height * width), 1) if on_cpu else len(members)
+        for start in range(0, len(members), most):
+            yield members[start : start + most]
+
+
+def _forward_each(generator: nn.Module, group: Sequence[Shown], precision: str) -> list[Tensor]:
+    """One forward pass of `predict_each` over pictures of one canvas."""
+    if not group:
+        return []
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for number, one in enumerate(group):
+        sizes.setdefault((one.image.shape[-2], one.image.shape[-1]), []).append(number)
+    height, width = (max(side) for side in zip(*sizes, strict=True))
+    encoding, like = encoding_of(generator), group[0].image
+    with torch.inference_mode():
+        image = like.new_empty(len(group), 3, height, width)
+        if len(sizes) > 1:  # only a generator with a stride, see `canvas`
+            image.copy_(torch.as_tensor(generator.mean))
+        guidance = like.new_zeros(len(group), encoding.channels, height, width)
+        for (h, w), members in sizes.items():
+            some = [group[number] for number in members]
+            # No previous answer is one of all 0, to the network as to `_hold`.
+            previous = [like.new_zeros(1, 1, h, w) if one.previous is None else one.previous for one in some]
+            image[members, :, :h, :w] = torch.cat([one.image for one in some])
+            guidance[members, :, :h, :w] = encode(
+                encoding, [one.clicks for one in some], torch.cat(previous), height=h, width=w, device=like.device
+            )
+        prob = _run(generator, image, guidance, precision)
+        answers = []
+        for number, one in enumerate(group):
+            h, w = one.image.shape[-2:]
+            # A copy: kept as a part of the batch, one answer would keep the whole batch in memory.
+            answer = prob[number : number + 1, :, :h, :w].clone()
+            _hold(answer, one.clicks, one.previous)
+            answers.append(answer)
+        return answers
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far one user has come at one image. It does not change: the next click makes the next state."""
+
+    image: Tensor
+    """(1, 3, H, W) float32 in [0, 1], RGB, on the network's device."""
+    clicks: tuple[Click, ...] = ()
+    """Oldest first."""
+    prob: Tensor | None = None
+    """(1, 1, H, W) float32 on the network's device, the answer to these clicks; None before the first."""
+    view: View | None = None
     """What the network looked at; None: the whole photo."""
+
+    @property
+    def probability(self) -> Probability:
+        """(H, W) float32, the caller's own; all 0 before the first click."""
+        if self.prob is None:
+            return np.zeros(tuple(self.image.shape[-2:]), np.float32)
+        array: Probability = self.prob[0, 0].cpu().numpy().copy()  # the caller may draw on it
+        return array
+
+    @property
+    def mask(self) -> BoolMask:
+        """(H, W) bool, probability > 0.5; all False before the first click."""
+        if self.prob is None:
+            return np.zeros(tuple(self.image.shape[-2:]), np.bool_)
+        mask: BoolMask = (self.prob[0, 0] > THRESHOLD).cpu().numpy()
+        return mask
 
 
 class ClickSession:
@@ -112,6 +236,9 @@ class ClickSession:
             mask (RITM's zoom-in, see `mfpgan.zoom`). A click outside that part, which can only be a negative one, leaves
             the answer as it is: the network would not see it.
         zoom_px: longer side of what the network then sees; best the size it was trained at, its config's `size`.
+
+    `start` and `answer` are the same for many users of one network, each at an image of their own; they leave the session's
+    own image and clicks alone.
     """
 
     def __init__(
@@ -133,9 +260,9 @@ class ClickSession:
         self.zoom = zoom
         self.zoom_px = zoom_px
         self.forward_seconds = 0.0
-        """Time spent in the network so far, the way of the mask back to the CPU included."""
-        self._image: Tensor | None = None
-        self._answers: list[_Answer] = []
+        """Time spent on answers so far: the network, what it is shown, and waiting for the device."""
+        self._states: list[State] = []
+        """After no click, one click, two, ...; empty without an image."""
 
     def set_image(self, rgb: Image) -> None:
         """Start on an image, without clicks.
@@ -146,6 +273,10 @@ class ClickSession:
         Raises:
             ValueError: another shape or dtype.
         """
+        self._states = [self.start(rgb)]
+
+    def start(self, rgb: Image) -> State:
+        """A user at an image, without clicks; arguments as in `set_image`."""
         if not isinstance(rgb, np.ndarray):
             raise ValueError(
                 f"image must be a NumPy array, got {type(rgb).__name__}; np.asarray makes one of a PIL image"
@@ -153,8 +284,12 @@ class ClickSession:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
             raise ValueError(f"image must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
         planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
-        self._image = planes.to(self.device).float() / 255
-        self.reset()
+        return State(planes.to(self.device).float() / 255)
+
+    def group(self, height: int, width: int) -> tuple[int, int]:
+        """Users at images of equal groups get their first answers in one forward pass; later ones too without zoom."""
+        shown = crop_size(View(0, 0, height, width), self.zoom_px) if self.zoom else (height, width)
+        return canvas(self.generator, *shown)
 
     def click(self, y: int, x: int, positive: bool) -> Probability:
         """Add a click and answer.
@@ -169,10 +304,9 @@ class ClickSession:
         Raises:
             ValueError: no image is set, or the click lies outside it.
         """
-        click = Click(index(y), index(x), bool(positive))
-        answer = self._answer(click)
-        self._answers.append(answer)  # last, so that a click that raises leaves no trace
-        return self._numpy(answer.prob)
+        (state,) = self.answer([self._state()], [Click(index(y), index(x), bool(positive))])
+        self._states.append(state)  # last, so that a click that raises leaves no trace
+        return state.probability
 
     def undo(self) -> Probability:
         """Take the last click back: the answer before it, all 0 if there was none. Nothing to undo is no error.
@@ -180,20 +314,17 @@ class ClickSession:
         Raises:
             ValueError: no image is set.
         """
-        image = self._known_image()
-        self._answers = self._answers[:-1]
-        if self._answers:
-            return self._numpy(self._answers[-1].prob)
-        return np.zeros(tuple(image.shape[-2:]), np.float32)
+        self._states = self._states[:-1] or self._states
+        return self._state().probability
 
     def reset(self) -> None:
         """Take all clicks back; the image stays."""
-        self._answers = []
+        self._states = self._states[:1]
 
     @property
     def clicks(self) -> tuple[Click, ...]:
         """The clicks that count now, oldest first."""
-        return tuple(answer.click for answer in self._answers)
+        return self._states[-1].clicks if self._states else ()
 
     @property
     def mask(self) -> BoolMask:
@@ -202,45 +333,56 @@ class ClickSession:
         Raises:
             ValueError: no image is set.
         """
-        image = self._known_image()
-        if self._answers:
-            return self._numpy(self._answers[-1].prob) > THRESHOLD
-        return np.zeros(tuple(image.shape[-2:]), np.bool_)
+        return self._state().mask
 
-    def _known_image(self) -> Tensor:
-        if self._image is None:
+    def _state(self) -> State:
+        if not self._states:
             raise ValueError("no image is set; call set_image first")
-        return self._image
+        return self._states[-1]
 
-    def _answer(self, click: Click) -> _Answer:
-        image, clicks = self._known_image(), [*self.clicks, click]
-        start = perf_counter()
-        previous, view = self._remembered(image, clicks), None
-        if previous is not None and self.zoom:
-            view = next_view(self._numpy(previous), clicks, self._answers[-1].view)
+    def answer(self, states: Sequence[State], clicks: Sequence[Click]) -> list[State]:
+        """The next click of several users at once, each answered as if alone.
+
+        Args:
+            states: from `start`, or from here.
+            clicks: one for each, in pixels of its image.
+
+        Returns:
+            The users' next states, equal to those that they would have had alone up to the order of sums in the network.
+
+        Raises:
+            ValueError: a click lies outside its image.
+        """
+        begin = perf_counter()
+        following = [self._follow(state, click) for state, click in zip(states, clicks, strict=True)]
+        shown = {number: one for number, (_, one) in enumerate(following) if one is not None}
+        answers = dict(zip(shown, predict_each(self.generator, list(shown.values()), self.precision), strict=True))
+        result = []
+        for number, (state, _) in enumerate(following):
+            prob = answers.get(number, state.prob)  # what the network would not see leaves the answer as it is
+            if number in answers and self.zoom:
+                assert prob is not None
+                height, width = state.image.shape[-2:]
+                prob = paste(prob, state.view or View(0, 0, height, width), height, width)
+            result.append(replace(state, prob=prob))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.forward_seconds += perf_counter() - begin
+        return result
+
+    def _follow(self, state: State, click: Click) -> tuple[State, Shown | None]:
+        """The state after a click, still with the answer before it; and what the network has to be shown, if anything."""
+        clicks = (*state.clicks, click)
+        stands = _positive_stands(clicks, state.image)
+        previous = state.prob if stands and _positive_stands(state.clicks, state.image) else None
         if not self.zoom:
-            prob = predict(self.generator, image, [clicks], self.precision, previous)
-        elif previous is not None and view is not None and not view.holds(click):
-            prob = previous
-        else:
-            height, width = image.shape[-2:]
-            look = view or View(0, 0, height, width)
-            near = crop(image, look, self.zoom_px)
-            before = None if previous is None else crop(previous, look, self.zoom_px)
-            near_prob = predict(self.generator, near, [clicks_in(clicks, look, self.zoom_px)], self.precision, before)
-            prob = paste(near_prob, look, height, width)
-        if prob.is_cuda:
-            torch.cuda.synchronize(prob.device)
-        self.forward_seconds += perf_counter() - start
-        return _Answer(click, prob, view)
-
-    def _remembered(self, image: Tensor, clicks: Sequence[Click]) -> Tensor | None:
-        """The last answer, (1, 1, H, W); None where the newest of the clicks counts as the first, see the class."""
-        if _positive_stands(clicks[:-1], image) and _positive_stands(clicks, image):
-            return self._answers[-1].prob
-        return None
-
-    @staticmethod
-    def _numpy(prob: Tensor) -> Probability:
-        array: Probability = prob[0, 0].cpu().numpy().copy()  # the caller may draw on it
-        return array
+            return replace(state, clicks=clicks), Shown(state.image, clicks, previous)
+        view = None if previous is None else next_view(state.probability, clicks, state.view)
+        after = replace(state, clicks=clicks, view=view)
+        if view is not None and not view.holds(click):
+            return after, None
+        height, width = state.image.shape[-2:]
+        shown = view or View(0, 0, height, width)
+        before = None if previous is None else crop(previous, shown, self.zoom_px)
+        near = crop(state.image, shown, self.zoom_px)
+        return after, Shown(near, clicks_in(clicks, shown, self.zoom_px), before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -70,6 +70,15 @@ class Sample:
             raise ValueError(f"{self.id}: the other objects cover part of the object")
 
 
+class Skipped(NamedTuple):
+    """A training image that was to be read and could not be; another one took its place."""
+
+    image: int
+    """Index into `objects_of_image` of the training data."""
+    sentence: str
+    """What is wrong with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Samples of equal size, ready for the networks.
@@ -88,6 +97,8 @@ class Batch:
     others: torch.Tensor | None = None
     """(B, 1, H, W) bool on the CPU, True on the images' other objects; None if nobody looked them up. For the simulated
     user only: it stays on the CPU, where that user is."""
+    skipped: tuple[Skipped, ...] = ()
+    """What could not be read on the way to this batch."""
 
     def __post_init__(self) -> None:
         count, (height, width) = len(self.ids), self.image.shape[-2:]
@@ -106,16 +117,20 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; the loader's pinning thread looks for this method."""
-        return Batch(self.ids, self.image.pin_memory(), self.target.pin_memory(), self.valid.pin_memory(), self.others)
+        return replace(
+            self,
+            image=self.image.pin_memory(),
+            target=self.target.pin_memory(),
+            valid=self.valid.pin_memory(),
+        )  # fmt: skip
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(
-            self.ids,
-            self.image.to(device, non_blocking=True),
-            self.target.to(device, non_blocking=True),
-            self.valid.to(device, non_blocking=True),
-            self.others,
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            target=self.target.to(device, non_blocking=True),
+            valid=self.valid.to(device, non_blocking=True),
         )
 
 
@@ -177,7 +192,10 @@ class ClickStrategy(Protocol):
 
 
 class DataSet(Protocol):
-    """Objects in images. Only reads: `[i]` gives the same sample every time; cropping and clicks come later."""
+    """Objects in images. Only reads: `[i]` gives the same sample every time; cropping and clicks come later.
+
+    Two methods are optional: `parts` (mfpgan.data.parts) saves decoding, `facts` (mfpgan.data.facts) lets objects be chosen.
+    """
 
     name: str
     """What it is, for people: "lvis instances_train", "bsds500 test"."""

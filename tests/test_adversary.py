@@ -14,13 +14,19 @@ from torch import Tensor, nn
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.training.adversary import Adversary, NoAdversary, Rules
-from mfpgan.training.health import NotFiniteError
+from mfpgan.training.adversary import Adversary, NoAdversary
+from mfpgan.training.finite import NotFiniteError
+from mfpgan.training.health import soften
 from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
+from mfpgan.training.rules import Rules
 from mfpgan.types import Batch
 
 SIDE = 96
 MAPS = torch.zeros(2, 2, SIDE, SIDE)
+USUAL = Rules(
+    lr=2e-4, weight=0.01, warmup=0, ramp=0, balance="fixed", r1=0, r1_every=16, gradient_penalty=0, feature_matching=0,
+    augment=0, seed=0,
+)  # fmt: skip
 PULL = torch.full((2, 1, SIDE, SIDE), 1e-4)
 
 
@@ -30,7 +36,7 @@ def adversary(
     torch.manual_seed(0)
     presentation = PRESENTATIONS[d_mask]
     discriminator = MFPDiscriminator(0.1, scales=scales, mask_channels=presentation.channels, spectral=spectral)
-    return Adversary(discriminator, ADVERSARIAL[name], presentation, Rules(**rules), bf16=False)
+    return Adversary(discriminator, ADVERSARIAL[name], presentation, replace(USUAL, **rules), bf16=False)
 
 
 @pytest.fixture
@@ -69,11 +75,18 @@ def player(request: pytest.FixtureRequest) -> Adversary:
 
 
 def test_an_update_moves_the_discriminator_and_gives_the_generator_no_gradient(player: Adversary, batch: Batch) -> None:
-    logits = torch.zeros(2, 1, SIDE, SIDE, requires_grad=True)
+    generator = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.BatchNorm2d(1), nn.Sigmoid())
+    prob = generator(batch.image)
+    kept = {name: value.clone() for name, value in generator.state_dict().items()}
     before = weights(player)
-    stats = player.update(batch, MAPS, logits.sigmoid(), 0, 0)
+    walked: list[Tensor] = []
+    prob.register_hook(walked.append)
+    stats = player.update(batch, MAPS, prob, 0, 0)
     assert not torch.equal(weights(player), before)
-    assert logits.grad is None
+    assert all(torch.equal(value, kept[name]) for name, value in generator.state_dict().items())
+    assert all(p.grad is None for p in generator.parameters())
+    assert walked == [], "its graph is not walked"
+    prob.sum().backward()  # and is still there for its own step
     assert stats.keys() >= {"d/loss", "d/real_accuracy", "d/fake_accuracy", "d/real_logit", "d/fake_logit", "d/spread"}
     assert not any(value.requires_grad for value in stats.values())
     assert all(torch.isfinite(value) for value in stats.values())
@@ -238,9 +251,9 @@ def test_the_push_is_the_gradient_of_the_weighted_loss(batch: Batch) -> None:
 
 
 def test_the_weight_warms_up_and_ramps() -> None:
-    rules = Rules(weight=0.4, warmup=2, ramp=4)
+    rules = replace(USUAL, weight=0.4, warmup=2, ramp=4)
     assert [rules.weight_at(step) for step in range(8)] == pytest.approx([0, 0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
-    assert [Rules(weight=0.4, warmup=1).weight_at(step) for step in range(3)] == pytest.approx([0, 0.4, 0.4])
+    assert [replace(USUAL, weight=0.4, warmup=1).weight_at(step) for step in range(3)] == pytest.approx([0, 0.4, 0.4])
 
 
 def test_before_the_warmup_ends_it_is_quiet(batch: Batch) -> None:
@@ -313,6 +326,15 @@ def test_penalties_by_hand() -> None:
     assert feature_matching(real, fake).item() == 1.0
 
 
+def test_r1_of_overlapping_patches_by_hand() -> None:
+    """Two patches of two pixels that share the middle one: slopes 1/2, 1, 1/2, squared 1/4 + 1 + 1/4, by 2 patches .75."""
+    masks = torch.rand(1, 1, 1, 3, requires_grad=True)
+    logits = nn.functional.avg_pool2d(masks, (1, 2), stride=1)
+    assert r1([logits], masks).item() == pytest.approx(0.75)
+    # With slopes of opposite sign the middle one cancels: (1/4 + 0 + 1/4) / 2.
+    assert r1([logits * torch.tensor([1.0, -1.0])], masks).item() == pytest.approx(0.25)
+
+
 def test_penalties_reach_the_discriminator() -> None:
     masks, network = torch.rand(2, 1, 4, 4, requires_grad=True), Slope(3.0)
     r1(network(masks), masks).backward()
@@ -341,19 +363,20 @@ def test_one_backward_an_update(batch: Batch, monkeypatch: pytest.MonkeyPatch) -
     assert len(calls) == len(forwards) == 2
 
 
-def test_it_learns_to_tell_masks_apart(batch: Batch) -> None:
-    player = adversary()
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_it_learns_to_tell_masks_apart(name: str, batch: Batch) -> None:
+    player = adversary(name)
     wrong = torch.rand(2, 1, SIDE, SIDE)
     stats = {}
     for step in range(60):
         stats = player.update(batch, MAPS, wrong, step, 2 * step)
-    assert stats["d/real_accuracy"] > 0.9
-    assert stats["d/fake_accuracy"] > 0.9
+    assert min(stats["d/real_accuracy"], stats["d/fake_accuracy"]) > 0.9
+    assert stats["d/differing"] == 1.0
     assert stats["d/gap"] == stats["d/real_logit"] - stats["d/fake_logit"]
 
 
 def test_the_probe_asks_about_softness_alone(batch: Batch) -> None:
-    # Through ste a softened mask is the mask, corners aside; shown as it is, a network that likes soft edges sees them.
+    # Through ste a softened mask is the mask; shown as it is, a network that likes soft edges sees them.
     class LikesHalf(nn.Module):
         def forward(self, image: Tensor, maps: Tensor, mask: Tensor) -> Judgement:
             return Judgement([((mask - 0.5).abs() < 0.4).float()], [])
@@ -361,5 +384,7 @@ def test_the_probe_asks_about_softness_alone(batch: Batch) -> None:
     for d_mask, expected in (("ste", 0.5), ("prob", 0.0)):
         player = adversary(d_mask=d_mask)
         player.discriminator = LikesHalf()  # type: ignore[assignment]
-        assert player.probe([(batch, MAPS)]) == {"d/softness_auc": expected}
-    assert player.probe([]) == {}
+        assert player.probe(lambda: [(batch, MAPS)]) == ({"d/softness_auc": expected} if d_mask == "prob" else {})
+        scores = [player.judge(batch, MAPS, mask).score() for mask in (batch.target, soften(batch.target))]
+        assert torch.equal(*scores) == (d_mask == "ste"), "which is why a hard presentation is not asked"
+    assert player.probe(lambda: []) == {}

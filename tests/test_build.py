@@ -14,12 +14,15 @@ from PIL import Image
 from mfpgan import build
 from mfpgan.config import TrainConfig
 from mfpgan.data import SAMPLE_FOLDER
+from mfpgan.data.policy import repeat_factors
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.tracking import CHECKPOINT
-from mfpgan.training.adversary import Adversary, NoAdversary, Rules
+from mfpgan.training.adversary import Adversary, NoAdversary
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.ema import running_mean
+from mfpgan.training.rules import Rules
+from mfpgan.training.trainer import Plan
 from mfpgan.types import Batch, InputError
 
 
@@ -52,10 +55,10 @@ def test_every_rule_of_the_config_reaches_the_adversary() -> None:
         d_augment=0.25, d_lr=1e-5, seed=9,
     )  # fmt: skip
     assert built.rules == Rules(
-        lr=1e-5, weight=0.2, warmup=3, ramp=4, balance="grad", r1_every=7, gradient_penalty=10, feature_matching=2,
+        lr=1e-5, weight=0.2, warmup=3, ramp=4, balance="grad", r1=0, r1_every=7, gradient_penalty=10, feature_matching=2,
         augment=0.25, seed=9,
     )  # fmt: skip
-    assert adversary(d_r1=3).rules == Rules(r1=3), "the rest of the defaults are the config's"
+    assert adversary(d_r1=3).rules.r1 == 3
     assert isinstance(build.adversary_of(config(adv="off"), CPU), NoAdversary)
 
 
@@ -237,3 +240,39 @@ def test_pretrained_weights_need_full_width(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [], "nothing is downloaded to be thrown away"
     with pytest.raises(InputError, match="--width 1"):
         build.generator_of(config(encoder_weights="imagenet"))
+
+
+def test_a_policy_decides_on_training_and_leaves_validation_alone(tmp_path: Path) -> None:
+    folder = str(masks_folder(tmp_path / "photos", 30))  # object number k has 10 x (10 + k) pixels
+    whole = build.training_data(config(data=folder, ignore_value=128))
+    data = build.training_data(config(data=folder, ignore_value=128, min_area=150, objects_per_image=2))
+    assert data.validation is not None
+    assert whole.validation is not None
+    assert [data.validation[i].id for i in data.objects] == [whole.validation[i].id for i in whole.objects]
+    sizes = [int(data.train[i].target.sum()) for i in range(len(data.train))]
+    assert min(sizes) >= 150
+    assert len(sizes) == sum(int(whole.train[i].target.sum()) >= 150 for i in range(29)) < 29
+    assert f"Chosen: {len(sizes)} of 29 objects, in {len(sizes)} images." in data.note
+    trained = config(data=folder, epochs=1, batch_size=1, objects_per_image=2)
+    assert Plan.of(trained, data.images_per_epoch).steps == 2 * len(sizes)
+    with pytest.raises(InputError, match="leave out --repeat-threshold"):
+        build.training_data(config(data=folder, repeat_threshold=0.1))
+    with pytest.raises(InputError, match="none of the 29 objects"):
+        build.training_data(config(data=folder, ignore_value=128, max_area=99))
+
+
+def test_rare_categories_lengthen_an_epoch_of_the_sample() -> None:
+    data = build.training_data(config(data="sample", repeat_threshold=0.5))
+    factors = repeat_factors(data.train, 0.5)
+    assert factors.max() > 1
+    assert data.images_per_epoch == round(factors.sum()) > 16
+
+
+def test_one_photo_missing_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    folder = masks_folder(tmp_path / "photos", 9)
+    (folder / "images" / "000.png").write_bytes(b"no picture")
+    build.training_data(config(data=str(folder), val_data="none"))
+    for path in (folder / "images").glob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"000\.png: not readable"):
+        build.training_data(config(data=str(folder), val_data="none"))

@@ -128,8 +128,10 @@ def test_eval_with_another_robot(trained: str, command: Command, folder: Path) -
     assert result.code == 0, result.err
     assert "robot adaptive (spread 1.0), 2 repeats, 3 clicks" in result.out
     assert "Against the robot center" in result.out
+    assert "s a click (32 games together), " in result.out
     prefix = "synthetic-adaptive-spread1.0-2repeats-first2-3clicks"
     report = json.loads((folder / "runs" / trained / "eval" / prefix / "report.json").read_text())["interactive"]
+    assert report["batch_size"] == 32
     assert [row["repeat"] for row in report["rows"]] == [0, 1] * len(report["center"]["rows"])
     assert f"interactive {len(report['rows'])}/{len(report['rows'])}" in result.err, "objects x repeats"
     assert set(report["loss"]) == {"80", "85", "90"}
@@ -137,8 +139,9 @@ def test_eval_with_another_robot(trained: str, command: Command, folder: Path) -
     names = {name for line in lines for name in line}
     assert {f"{prefix}/NoC_90_spread", f"{prefix}/loss_90_low", f"{prefix}/center/NoC_90"} <= names
     assert list((folder / "runs" / trained / "figures").glob(f"{prefix}_clicks-*"))
-    noted = command("eval", "--run-id", trained, *words, "--repeats", "2")
+    noted = command("eval", "--run-id", trained, *words, "--repeats", "2", "--batch-size", "1")
     assert "all 2 repeats will be the same" in noted.err
+    assert "s a click, " in noted.out
 
 
 def test_only_equal_evaluations_share_a_name() -> None:

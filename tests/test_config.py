@@ -52,6 +52,8 @@ def test_defaults_are_the_seed_recipe() -> None:
     extras = config.d_r1, config.d_fm, config.d_augment, config.ema, config.adv_warmup, config.adv_ramp
     assert not any(extras), "what the seed did not have is off"
     assert config.adv_balance == "fixed"
+    assert (config.min_area, config.max_area, config.categories) == (None, None, None)
+    assert (config.objects_per_image, config.repeat_threshold) == (1, 0)
     assert config.warnings(1000) == []
 
 
@@ -118,9 +120,16 @@ def test_the_smallest_crops_are_taken() -> None:
         ({"adv_ramp": 5, "d_fm": 1}, []),
         ({"d_r1_every": 4}, ["--d-r1-every: no effect without --d-r1."]),
         ({"d_r1_every": 4, "d_r1": 1}, []),
+        (
+            {"d_r1": 1, "d_r1_every": 100, "steps": 100},
+            ["--d-r1-every 100: in 100 steps the penalty acts once at most"],
+        ),
+        ({"d_r1": 1, "d_r1_every": 99, "steps": 100}, []),
+        ({"d_spectral": False}, ["--no-d-spectral: nothing bounds the discriminator's slope"]),
+        ({"d_spectral": False, "d_r1": 1}, []),
         ({"steps": 8, "adv_warmup": 8}, ["--adv-warmup 8: the run ends after 8 steps, before the adversary starts."]),
         ({"steps": 8, "adv_warmup": 7}, []),
-        ({"adv": "off", "d_mask": "ste-blur"}, ["--d-mask: no effect with --adv off."]),
+        ({"adv": "off", "d_mask": "ste"}, ["--d-mask: no effect with --adv off."]),
         ({"ema": 0.999, "steps": 2999}, ["--ema 0.999: a mean over some 1000 steps still holds the first weights"]),
         ({"ema": 0.999, "steps": 3000}, []),
         (
@@ -286,3 +295,21 @@ def test_in_python_parameters_are_a_dict_or_refused() -> None:
     assert TrainConfig.from_mapping(config.model_dump() | {"workers": 0}, "resumed").strategy() == config.strategy()
     with pytest.raises(ValidationError, match="valid dictionary"):
         TrainConfig(clicks="adaptive", parameters=3, **{"clicks.rounds": 1})  # type: ignore[arg-type]
+
+
+def test_categories_are_a_list_in_yaml_and_a_text_with_commas() -> None:
+    for written in ("teddy_bear, r", ["teddy_bear", "r"]):
+        config = TrainConfig.from_mapping({"categories": written}, "test")
+        assert config.categories == "teddy_bear, r"
+        assert config.category_names == ("teddy_bear", "r")
+        assert TrainConfig.from_mapping(yaml.safe_load(config.to_yaml()), "again") == config
+    assert TrainConfig().category_names == ()
+    for values, words in (
+        ({"categories": " , "}, "names none"),
+        ({"categories": ""}, "at least 1 character"),
+        ({"min_area": 5, "max_area": 4}, "min_area=5 is above max_area=4; swap them"),
+        ({"repeat_threshold": 2}, "repeat_threshold=2: input should be less than or equal to 1"),
+        ({"objects_per_image": 0}, "objects_per_image=0"),
+    ):
+        with pytest.raises(InputError, match=words):
+            TrainConfig.from_mapping(values, "test")

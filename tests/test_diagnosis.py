@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
+from test_adversary import USUAL
 from torch import Tensor, nn
 
 from mfpgan.cli import main
@@ -25,7 +27,7 @@ from mfpgan.figures.diagnosis import Answers, Look, diagnosis_page
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.training.adversary import Adversary, Rules
+from mfpgan.training.adversary import Adversary
 from mfpgan.types import Batch
 
 
@@ -35,7 +37,7 @@ class Likes(Adversary):
     def __init__(self, taste: float, loss: str = "hinge", **rules: Any) -> None:
         self.taste = taste
         self.loss = ADVERSARIAL[loss]
-        self.rules = Rules(**rules)
+        self.rules = replace(USUAL, **rules)
 
     def judge(self, batch: Batch, click_maps: Tensor, mask: Tensor) -> Judgement:
         answer = self.taste * mask.mean((2, 3), keepdim=True)
@@ -113,7 +115,8 @@ def test_a_judge_of_size_rates_holes_below_and_blobs_above() -> None:
     answers = {answer.kind: answer for answer in found.answers}
     assert answers["drawn"].logits == pytest.approx([36 * 36 / 96**2] * 5)
     assert (answers["drawn"].auc, answers["holes"].auc, answers["blobs"].auc) == (None, 1.0, 0.0)
-    assert answers["predicted"].auc == 1.0, "one disk"
+    assert answers["predicted"].auc == answers["predicted"].paired == 1.0, "one disk"
+    assert (answers["drawn"].paired, answers["holes"].paired, answers["blobs"].paired) == (None, 1.0, 0.0)
     # It pushes up everywhere: right in a hole, wrong on a blob.
     assert answers["holes"].right_way == (1.0, 1.0, 1.0)
     assert answers["blobs"].right_way == (0.0, 0.0, 0.0)
@@ -136,20 +139,35 @@ def test_every_presentation_pushes_planted_errors(name: str) -> None:
     presentation = PRESENTATIONS[name]
     torch.manual_seed(0)
     discriminator = MFPDiscriminator(0.1, mask_channels=presentation.channels)
-    adversary = Adversary(discriminator, ADVERSARIAL["hinge"], presentation, Rules(), bf16=False)
+    adversary = Adversary(discriminator, ADVERSARIAL["hinge"], presentation, USUAL, bf16=False)
     found = diagnose(Disks(), adversary, [squares(2)], device=torch.device("cpu"))
     shares = {answer.kind: answer.right_way for answer in found.answers}
     assert shares["holes"] is not None
     assert shares["holes"][0] != 0.5
 
 
+def test_pairs_are_of_one_photo() -> None:
+    """A judge whose logits differ more from photo to photo than from mask to mask."""
+
+    class Bright(Likes):
+        def judge(self, batch: Batch, click_maps: Tensor, mask: Tensor) -> Judgement:
+            return Judgement([mask.mean((2, 3), keepdim=True) + 1000 * torch.arange(3.0).view(3, 1, 1, 1)], [])
+
+    found = diagnose(Disks(), Bright(1.0), [squares(3)], device=torch.device("cpu"))
+    holes = {answer.kind: answer for answer in found.answers}["holes"]
+    assert holes.paired == 1.0
+    assert holes.auc == pytest.approx(6 / 9)  # of 3 x 3 pairs the 3 of later photos above earlier ones, and the 3 own
+
+
+@pytest.mark.parametrize("side", [256, 260])
 @pytest.mark.parametrize(("scale", "centre", "reach"), [(0, 43.5, 35), (1, 87.5, 70)])
-def test_a_logit_stands_in_the_middle_of_its_patch(scale: int, centre: float, reach: int) -> None:
+def test_a_logit_stands_in_the_middle_of_its_patch(scale: int, centre: float, reach: int, side: int) -> None:
     """Logit number 4 of a grid, high alone, is brightest at the middle of the 70 or 140 pixels that it sees."""
     torch.manual_seed(0)
     network = MFPDiscriminator(0.1, scales=2, sees=(), spectral=False)
-    seen = torch.rand(1, 1, 256, 256, requires_grad=True)
-    logits = network(torch.zeros(1, 3, 256, 256), torch.zeros(1, 2, 256, 256), seen).logits[scale]
+    seen = torch.rand(1, 1, side, side, requires_grad=True)
+    both = network(torch.zeros(1, 3, side, side), torch.zeros(1, 2, side, side), seen).logits
+    logits = both[scale]
     logits[0, 0, 4, 4].backward()
     assert seen.grad is not None
     touched = np.nonzero(seen.grad[0, 0].numpy())[0]
@@ -157,13 +175,13 @@ def test_a_logit_stands_in_the_middle_of_its_patch(scale: int, centre: float, re
 
     class OneHigh:
         def judge(self, batch: Batch, click_maps: Tensor, mask: Tensor) -> Judgement:
-            grid = torch.zeros_like(logits)
-            grid[0, 0, 4, 4] = 1
-            return Judgement([grid], [])
+            grids = [torch.zeros_like(grid) for grid in both]
+            grids[scale][0, 0, 4, 4] = 2  # the mean over both scales
+            return Judgement(grids, [])
 
-    batch = squares(1, 256)
+    batch = squares(1, side)
     placed = patch_logits(OneHigh(), batch, MAPS[:1], batch.target)[0, 0]  # type: ignore[arg-type]
-    assert placed.shape == (256, 256)
+    assert placed.shape == (side, side)
     rows, columns = np.nonzero(placed.numpy() > 0.8)
     assert rows.mean() == columns.mean() == pytest.approx(centre)
 
@@ -173,7 +191,7 @@ def test_the_page_has_one_width_and_takes_odd_masks() -> None:
     empty, full = np.zeros((60, 60), np.bool_), np.ones((60, 60), np.bool_)
     flat = np.zeros((60, 60), np.float32)
     look = Look(photo, empty, full, flat, flat, "IoU 0.00\nlogit 0.00, drawn 0.00")
-    answers = [Answers("drawn", [0.0], None, None), Answers("holes", [0.0], 0.5, (0.5, 0.4, 0.6))]
+    answers = [Answers("drawn", [0.0], None, None, None), Answers("holes", [0.0], 0.5, 0.5, (0.5, 0.4, 0.6))]
     page = diagnosis_page(answers, [look], "title")
     assert page.dtype == np.uint8
     assert page.shape[1:] == (1248, 3)

@@ -166,3 +166,22 @@ def test_the_other_objects_of_numbered_masks_that_overlap(
     mask(tmp_path, "a_2.png", [[7]])
     with pytest.raises(InputError, match=r"a_2\.png: 1x1 pixels, unlike the other masks"):
         FolderDataSet(tmp_path).others(0)
+
+
+def test_areas_are_counted_and_parts_are_the_sample(tmp_path: Path) -> None:
+    photo(tmp_path, "a.jpg", (16, 9))
+    labels = np.zeros((9, 16), np.uint8)
+    labels[1:3, 2:7], labels[4:, 4:], labels[0] = 3, 200, 255
+    mask(tmp_path, "a.png", labels.tolist())
+    data = FolderDataSet(tmp_path, ignore_value=255)
+    facts = data.facts()
+    assert facts.area_px.tolist() == [10, 60]
+    assert facts.category.tolist() == [-1, -1]
+    assert facts.categories == ()
+    for index in range(2):
+        whole, parts = data[index], data.parts(index)
+        assert parts.id == whole.id
+        assert parts.ignore is not None
+        assert (parts.ignore == whole.ignore).all()
+        assert (parts.target == whole.target).all()
+        assert parts.photo(4).shape == (3, 4, 3)

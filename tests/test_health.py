@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mfpgan.training.health import WINDOW, Watchdog, accuracies, auc, soften, undecided
+from mfpgan.models.discriminator import MFPDiscriminator
+from mfpgan.training.alarms import PATIENCE, WINDOW, Watchdog
+from mfpgan.training.health import accuracies, auc, differing, soften, undecided
 
 
 def pixels(*values: float) -> Tensor:
@@ -45,13 +47,45 @@ def test_undecided_by_hand() -> None:
 def test_accuracies_by_hand() -> None:
     real, fake = torch.tensor([4, 2, 0, 0.8]), torch.tensor([1.3, -1, 0.2, -0.2])
 
-    def both(boundary: float | None) -> list[float]:
-        return [share.item() for share in accuracies(real, fake, boundary)]
+    def both(boundary: float | None, *counts: float) -> list[float]:
+        counted = torch.tensor(counts or (1.0, 1, 1, 1))
+        return [share.item() for share in accuracies(real, fake, counted, boundary)]
 
-    assert both(0.0) == [3 / 4, 2 / 4], "a real logit on the boundary is not above it"
+    assert both(0.0) == [3.5 / 4, 2 / 4], "a logit on the boundary is half right"
     assert both(0.5) == [3 / 4, 3 / 4]
-    # Means 1.7 and .075, the middle is .8875.
-    assert both(None) == [2 / 4, 3 / 4]
+    assert both(0.0, 0, 0, 1, 1) == [1.5 / 2, 1 / 2], "only patches that count"
+    assert both(0.0, 0, 0, 0, 0) == [0.5, 0.5], "nothing to tell apart"
+    # Only differences mean anything: 4 > 1.3, 2 > -1, 0 < .2, .8 > -.2.
+    assert both(None) == [3 / 4, 3 / 4]
+
+
+def test_who_is_right_about_every_pair_is_right_whatever_the_photo_adds() -> None:
+    real, fake = torch.tensor([6.0, -4.0]), torch.tensor([4.0, -6.0])
+    assert accuracies(real, fake, torch.ones(2), None) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("side", [96, 140, 256])
+def test_patches_differ_where_the_masks_do(side: int) -> None:
+    """A wrong square of 8 pixels touches the one or two cells, 8 pixels apart, over which it lies."""
+    real = torch.zeros(1, 1, side, side)
+    fake = real.clone()
+    fake[..., 40:48, 40:48] = 1
+    answer = MFPDiscriminator(0.1, scales=1)(torch.zeros(1, 3, side, side), torch.zeros(1, 2, side, side), real)
+    cells = differing(real, fake, answer.logits).view(answer.logits[0].shape[-2:])
+    rows, columns = torch.nonzero(cells, as_tuple=True)
+    if side % 8 == 0:
+        assert (rows.tolist(), columns.tolist()) == ([4], [4]), "the fifth logit stands over pixels 40 to 47"
+    assert 1 <= len(rows) <= 4
+    assert differing(real, fake * 0.04, answer.logits).sum() == 0
+    everywhere = differing(real, 1 - real, answer.logits)
+    assert everywhere.sum() == answer.logits[0].numel()
+    two = MFPDiscriminator(0.1, scales=2)(
+        torch.zeros(1, 3, 256, 256), torch.zeros(1, 2, 256, 256), torch.zeros(1, 1, 256, 256)
+    )
+    wide = torch.zeros(1, 1, 256, 256)
+    wide[..., 80:96, 80:96] = 1  # the fifth cell of 16 pixels
+    both = differing(torch.zeros_like(wide), wide, two.logits).split([grid.numel() for grid in two.logits])
+    assert [torch.nonzero(cells).numel() for cells in both] == [4, 1]
 
 
 def test_a_softened_edge_stays_on_its_side_of_one_half() -> None:
@@ -130,6 +164,29 @@ def test_the_watchdog_says_that_it_is_dead() -> None:
     for name in ("d/spread", "d/gap"):
         assert looks(Watchdog(), DEAD | {name: 0.01}, 2 * WINDOW) == QUIET * 2
     assert looks(Watchdog(), DEAD | {"d/gap": -0.01}) == QUIET, "a gap the wrong way round is a gap"
+
+
+@pytest.mark.parametrize(
+    ("changes", "speaks"),
+    [
+        ({}, True),
+        ({"d/gap": 0.02}, True),  # 4 % of the spread
+        ({"d/gap": 0.03}, False),
+        ({"d/gap": -0.3}, True),  # the wrong way round says nothing about drawn masks either
+        ({"d/real_accuracy": 0.6, "d/fake_accuracy": 0.46}, False),  # .53
+        ({"d/real_accuracy": 1.0, "d/fake_accuracy": 0.03}, True),  # says real to everything
+    ],
+    ids=str,
+)
+def test_who_does_not_see_the_mask_is_dead_after_a_while(changes: dict[str, float], speaks: bool) -> None:
+    """Its logits differ from photo to photo, but not with the mask."""
+    blind = {"d/real_accuracy": 0.5, "d/fake_accuracy": 0.5, "d/spread": 0.5, "d/gap": 0.0} | changes
+    watchdog = Watchdog()
+    *before, words = looks(watchdog, blind, PATIENCE)
+    assert not any(before), "it has some time to learn"
+    assert words.startswith("The discriminator is dead") == speaks
+    assert ("no better than a guess" in words) == speaks
+    assert watchdog.level == (-1 if speaks else 0)
 
 
 def test_the_watchdog_says_that_it_judges_softness() -> None:

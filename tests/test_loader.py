@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mfpgan.data import open_dataset
-from mfpgan.data.loader import Positions, training_batches, validation_batches, with_others
+from mfpgan.data.folder import FolderDataSet
+from mfpgan.data.loader import collate, default_workers, training_batches, validation_batches, with_others
+from mfpgan.data.order import Order
 from mfpgan.data.subset import Subset, hold_out
-from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample
+from mfpgan.data.transforms import Augmentation
+from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample, Skipped
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,48 @@ def test_workers_change_nothing(data: DataSet, workers: int) -> None:
     assert all(same(*pair) for pair in zip(alone, together, strict=True))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_several_objects_of_an_image_come_the_same_way_from_anywhere(data: DataSet, workers: int) -> None:
+    def some(steps: range, workers: int) -> list[Batch]:
+        order = Order(data, 4, objects_per_image=2)
+        return list(training_batches(data, seed=4, size=64, batch_size=3, steps=steps, workers=workers, order=order))
+
+    images = [name.split("/")[0] for batch in some(range(8), workers) for name in batch.ids]
+    assert images[0::2] == images[1::2]
+    assert sorted(images[0::2]) == sorted({part.id.split("/")[0] for part in map(data.__getitem__, range(len(data)))})
+    assert all(same(*pair) for pair in zip(some(range(8), workers)[5:], some(range(5, 8), 0), strict=True))
+
+
+@pytest.fixture
+def jpegs(tmp_path: Path) -> Path:
+    """Two photos, so that one is often read twice in a row, with a small and a large object each."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        labels = np.zeros((230, 310), np.uint8)
+        labels[20:40, 20:50], labels[30:200, 60:300] = 1, 2
+        Image.fromarray(rng.integers(0, 256, (230, 310, 3), np.uint8)).save(tmp_path / "images" / f"{number}.jpg")
+        Image.fromarray(labels).save(tmp_path / "masks" / f"{number}.png")
+    return tmp_path
+
+
+def test_photos_decoded_smaller_do_not_depend_on_what_was_read_before(jpegs: Path) -> None:
+    alone = batches(FolderDataSet(jpegs), range(8))
+    assert all(same(*pair) for pair in zip(alone, batches(FolderDataSet(jpegs), range(8), workers=2), strict=True))
+    fresh = [batches(FolderDataSet(jpegs), range(step, step + 1))[0] for step in range(8)]
+    assert all(same(*pair) for pair in zip(alone, fresh, strict=True))
+
+
+def test_a_shared_photo_is_decoded_whole(jpegs: Path) -> None:
+    data = FolderDataSet(jpegs)
+    order = Order(data, 0, objects_per_image=2)
+    steps = training_batches(data, seed=0, size=64, batch_size=1, steps=range(8), workers=0, order=order)
+    for position, batch in enumerate(steps):
+        view = Augmentation(64)(data[order.at(position).number], [0, position, 3])
+        assert torch.equal(batch.image, collate([view]).image)
+
+
 def test_a_run_that_starts_later_sees_the_same(data: DataSet) -> None:
     assert all(same(*pair) for pair in zip(batches(data, range(6))[4:], batches(data, range(4, 6)), strict=True))
 
@@ -51,9 +100,9 @@ def test_epochs_differ_and_seeds_differ(data: DataSet) -> None:
 
 
 def test_an_epoch_visits_every_image_once_and_in_time_every_object(data: DataSet) -> None:
-    positions = Positions(data, seed=0, size=64)
+    order = Order(data, seed=0)
     image_of = {index: image for image, objects in enumerate(data.objects_of_image) for index in objects}
-    seen = [positions.object_at(position) for position in range(12 * 40)]
+    seen = [order.at(position).number for position in range(12 * 40)]
     for epoch in range(40):
         assert Counter(image_of[index] for index in seen[epoch * 12 : epoch * 12 + 12]) == dict.fromkeys(range(12), 1)
     assert set(seen) == set(range(len(data)))
@@ -102,11 +151,59 @@ class Broken:
         return "0" * 16
 
 
+class Threads(Broken):
+    """Says in its ids how many threads there are where it is read."""
+
+    objects_of_image = ((0,), (1,))
+
+    def __getitem__(self, index: int) -> Sample:
+        return replace(super().__getitem__(index), id=f"{cv2.getNumThreads()} {torch.get_num_threads()}")
+
+
+def test_a_worker_keeps_to_one_core() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert batches(Threads(), range(1), workers=1)[0].ids == ("1 1",) * 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (3, 2), (8, 7), (64, 8)])
+def test_workers_take_the_cores_that_the_network_leaves(
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
+    assert default_workers() == workers
+
+
+class Gone(Broken):
+    """Nothing can be read."""
+
+    objects_of_image = ((2,), (2,))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_another_image_takes_the_place_of_one_that_cannot_be_read(workers: int) -> None:
+    names = [open_dataset("synthetic")[index].id for index in range(4)]
+    found, order = batches(Broken(), range(8), workers), Order(Broken(), 0)
+    for step, batch in enumerate(found):
+        failures = 0
+        for position, name in zip(range(3 * step, 3 * step + 3), batch.ids, strict=True):
+            attempt = next(attempt for attempt in range(20) if order.at(position, attempt).image != 2)
+            assert name == names[order.at(position, attempt).number]
+            failures += attempt
+        assert batch.skipped == (Skipped(2, "c.jpg: damaged."),) * failures
+    assert sum(len(batch.skipped) for batch in found) >= 6, "each of 6 epochs met it"
+    assert all(same(*pair) for pair in zip(found, batches(Broken(), range(8)), strict=True))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_of_a_worker_arrives_as_its_one_sentence(workers: int) -> None:
+def test_nothing_readable_is_one_sentence(workers: int) -> None:
     with pytest.raises(InputError) as caught:
-        batches(Broken(), range(2), workers)
-    assert str(caught.value) == "c.jpg: damaged."
+        batches(Gone(), range(2), workers)
+    assert str(caught.value).startswith("20 images in a row could not be read; `mfpgan data check`")
+    assert str(caught.value).endswith("The first: c.jpg: damaged.")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

@@ -64,9 +64,9 @@ def test_objects_photos_and_order(folder: Path) -> None:
         "9/13",
         "4/11",
     ]  # by image; the crowd and the line are out
-    assert list(data.objects_of_image) == [[0, 1], [2]]
+    assert list(map(list, data.objects_of_image)) == [[0, 1], [2]]
     assert data.objects_of_image is data.objects_of_image, "subsets ask anew for every image"
-    assert [item.category for item in data.objects] == ["cup", "cup", "dog"]
+    assert [data.index.object(number).category for number in range(3)] == ["cup", "cup", "dog"]
     square = np.zeros((HEIGHT, WIDTH), bool)
     square[2:4, 1:5] = True
     assert (data[0].target == square).all()
@@ -265,12 +265,12 @@ def test_a_polygon_that_cancels_itself_out_fails_at_reading_with_its_number(tmp_
 def test_real_files_hold_what_their_readme_says(real_data: Path) -> None:
     lvis = LvisDataSet(real_data / "lvis_mini" / "lvis_v1_train_mini.json")
     coco = LvisDataSet(real_data / "lvis_mini" / "coco_instances_lvisfmt_val.json")
-    assert (len(lvis), len(lvis.images), len(coco), len(coco.images)) == (85, 7, 2360, 318)
+    assert (len(lvis), lvis.index.image_count, len(coco), coco.index.image_count) == (85, 7, 2360, 318)
     assert not lvis.problems
     annotated = {item["id"]: item["area"] for item in json.loads(lvis.path.read_bytes())["annotations"]}
     for index in range(len(lvis)):
         sample = lvis[index]
-        assert abs(sample.target.sum() - annotated[lvis.objects[index].id]) <= 20 + 0.1 * sample.target.sum()
+        assert abs(sample.target.sum() - annotated[lvis.index.object(index).id]) <= 20 + 0.1 * sample.target.sum()
 
 
 def test_the_other_objects_are_drawn_together(folder: Path) -> None:
@@ -281,7 +281,7 @@ def test_the_other_objects_are_drawn_together(folder: Path) -> None:
         {"id": 18, "image_id": 9, "category_id": 2, "segmentation": [[0, 0, 8, 0, 8, 6, 0, 6]], "iscrowd": 1},
     ]
     data = LvisDataSet(write(folder, content))
-    assert [item.id for item in data.objects] == [12, 13, 16, 17, 11]
+    assert [data.index.object(number).id for number in range(5)] == [12, 13, 16, 17, 11]
     square, corners, columns, overlap = (data[index].target for index in range(4))
     assert (square & overlap).sum() == 4
     assert (data.others(0) == (corners | columns | overlap)).all()  # raw: where the square is covered, too
@@ -306,3 +306,36 @@ def test_drawing_together_is_the_union_of_drawing_alone(seed: int, count: int) -
     alone = [draw(item, 17, 13) for item in segmentations]
     assert (draw_together(segmentations, 17, 13) == np.any(alone, axis=0)).all()
     assert not draw_together([], 17, 13).any()
+
+
+def test_facts_are_read_and_not_drawn(folder: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["categories"] = [
+        {"id": 1, "name": "cup", "frequency": "r"},
+        {"id": 2, "name": "dog"},
+        {"id": 3, "name": "elk", "frequency": "often"},
+    ]
+    facts = LvisDataSet(write(folder, content)).facts()
+    assert facts.area_px.tolist() == [8, 8, 12]  # two polygons of 4x2 and of 2x2 + 2x2 pixels, two columns of 6
+    assert (facts.area_px.dtype, facts.category.dtype) == (np.float32, np.int32)
+    assert facts.category.tolist() == [0, 0, 1]
+    assert facts.categories == ("cup", "dog", "elk")
+    assert facts.frequency == ("r", "", "")
+    content["annotations"][1]["area"] = 7.5
+    for wrong in (-3, "big", float("inf"), None):
+        content["annotations"][2]["area"] = wrong
+        assert LvisDataSet(write(folder, content)).facts().area_px.tolist() == [7.5, 8, 12]
+
+
+def test_in_parts_it_is_the_same(folder: Path) -> None:
+    data = LvisDataSet(write(folder, CONTENT))
+    for index in range(len(data)):
+        whole, parts = data[index], data.parts(index)
+        assert (parts.id, parts.ignore) == (whole.id, None)
+        assert (parts.target == whole.target).all()
+        assert (parts.photo(1) == whole.image).all()
+    assert data.parts(0).photo(2).shape == (HEIGHT // 2, WIDTH // 2, 3)
+    (folder / "train2017" / "000000000009.jpg").unlink()
+    parts = LvisDataSet(data.path).parts(0)
+    with pytest.raises(InputError, match="was not found"):
+        parts.photo(1)

@@ -126,3 +126,47 @@ def test_last_photo_hands_out_copies_and_checks_the_size(tmp_path: Path) -> None
     assert (reader.read(path, (3, 5), "a.json") == RED).all()
     with pytest.raises(InputError, match=r"5x3 pixels but a\.json is for 3x5"):
         reader.read(path, (5, 3), "a.json")
+
+
+def test_a_jpeg_is_decoded_smaller_and_stays_where_it_is(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:77, :101]
+    waves = np.stack([127 + 100 * np.sin(rows / 12), 127 + 100 * np.sin(columns / 15), (rows + columns) / 1.0], axis=2)
+    path = save(Image.fromarray(waves.astype(np.uint8)), tmp_path / "a.jpg", quality=95, subsampling=0)
+    whole = read_photo(path).astype(float)
+    for reduction in (2, 4, 8):
+        small = read_photo(path, reduction)
+        assert small.shape == (-(-77 // reduction), -(-101 // reduction), 3)
+        height, width = 77 // reduction, 101 // reduction
+        squares = whole[: height * reduction, : width * reduction].reshape(height, reduction, width, reduction, 3)
+        # The waves rise by up to 8 a pixel, so a shift by half a pixel would show as 4.
+        assert np.abs(small[:height, :width] - squares.mean((1, 3))).mean() < 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.webp"])
+def test_other_formats_and_tiny_photos_come_whole(tmp_path: Path, name: str) -> None:
+    assert read_photo(save(Image.new("RGB", (20, 30), RED), tmp_path / name), 4).shape == (30, 20, 3)
+    assert read_photo(save(Image.new("RGB", (20, 3), RED), tmp_path / "b.jpg"), 4).shape == (3, 20, 3)
+    grey = read_photo(save(Image.new("L", (20, 30), GREY), tmp_path / "c.jpg"), 4)
+    assert (grey.shape, grey.min(), grey.max()) == ((8, 5, 3), GREY, GREY)
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_smaller_photos_are_checked_like_whole_ones(tmp_path: Path, reduction: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    path = save(Image.fromarray(noise), tmp_path / "cut.jpg")
+    reader = LastPhoto()
+    assert reader.look(path, (64, 80), "a.json", reduction).shape == (64 // reduction, 80 // reduction, 3)
+    with pytest.raises(InputError, match=r"80x64 pixels but a\.json is for 64x80"):
+        reader.look(path, (80, 64), "a.json", reduction)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+    with pytest.raises(InputError, match=r"cut\.jpg: not readable as a picture"):
+        read_photo(path, reduction)
+
+
+def test_what_is_remembered_at_another_reduction_is_not_used(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = save(Image.fromarray(noise), tmp_path / "a.jpg")
+    reader = LastPhoto()
+    for reduction in (1, 2, 1, 4, 2):
+        assert np.array_equal(reader.look(path, (64, 64), "a.json", reduction), read_photo(path, reduction))

@@ -7,7 +7,8 @@ from torch import nn
 
 from mfpgan.clicks.encoding import click_maps
 from mfpgan.clicks.modulation import modulate
-from mfpgan.session import ClickSession, predict
+from mfpgan.models.generator import MFPResNetUNet
+from mfpgan.session import ClickSession, Shown, canvas, predict, predict_each
 from mfpgan.types import Click, ClickEncoding
 from mfpgan.zoom import View, crop, paste
 
@@ -334,3 +335,79 @@ def test_a_click_outside_the_view_changes_nothing_and_keeps_it(memory):
     assert torch.equal(session.generator.photos[-1], session.generator.photos[-2])
     assert session.generator.seen[-1][0, 1].sum() == 81
     np.testing.assert_array_equal(session.undo(), before)
+
+
+def unet(memory="none"):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MFPResNetUNet(0.05, ClickEncoding(memory=memory)).eval()
+
+
+def test_a_canvas_is_the_next_multiple_of_the_stride():
+    assert canvas(unet(), 321, 481) == (352, 512)
+    assert canvas(unet(), 64, 32) == (64, 32)
+    assert canvas(Paint(), 321, 481) == (321, 481)
+
+
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_pictures_of_any_size_and_age_are_answered_as_if_alone(memory):
+    network, seen = unet(memory), []
+    network.register_forward_hook(lambda module, arguments, answer: seen.append(tuple(arguments[0].shape)))
+    chance = torch.Generator().manual_seed(0)
+    shown = []
+    for number, size in enumerate([(50, 70), (64, 90), (50, 70), (30, 20), (60, 80)]):
+        clicks = [Click(9, 9, number != 4), Click(5 + number, 6, number == 2)]  # the last only takes away
+        previous = torch.rand(1, 1, *size, generator=chance) if number % 2 else None
+        shown.append(Shown(torch.rand(1, 3, *size, generator=chance), clicks, previous))
+    together = predict_each(network, shown)
+    first = [(3, 3, 60, 80)] if memory == "modulated" else []  # of those without a previous answer
+    assert seen == [*first, (4, 3, 64, 90), (1, 3, 30, 20)], "the canvas of four is 64 x 96"
+    for one, prob in zip(shown, together, strict=True):
+        alone = predict(network, one.image, [one.clicks], previous=one.previous)
+        assert prob.shape == alone.shape
+        torch.testing.assert_close(prob, alone, atol=1e-4, rtol=0)
+    assert not together[-1].any()
+
+
+def test_a_pass_on_a_cpu_has_so_many_pixels(monkeypatch):
+    network = Look("none")
+    shown = [Shown(torch.full((1, 3, 8, 4), number / 10), [Click(1, 2, True)], None) for number in range(5)]
+    for pixels, sizes in [(5 * 32, [5]), (3 * 32 - 1, [2, 2, 1]), (31, [1] * 5)]:
+        monkeypatch.setattr("mfpgan.session.CPU_PIXELS", pixels)
+        network.photos.clear()
+        assert len(predict_each(network, shown)) == 5
+        assert [len(photos) for photos in network.photos] == sizes
+        assert torch.equal(torch.cat(network.photos), torch.cat([one.image for one in shown]))
+
+
+@pytest.mark.parametrize("zoom", [False, True])
+@pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
+def test_users_at_once_are_answered_as_sessions_of_their_own(memory, zoom):
+    rng = np.random.default_rng(0)
+    photos = [PHOTO, PHOTO[:300], PHOTO[:, :380], PHOTO[:300, ::-1]]
+    together = ClickSession(Remember(memory), zoom=zoom)
+    alone = [ClickSession(Remember(memory), zoom=zoom) for _ in photos]
+    for session, photo in zip(alone, photos, strict=True):
+        session.set_image(photo)
+    states = [together.start(photo) for photo in photos]
+    for number in range(8):  # negative first clicks, withdrawn ones and some outside the view among them
+        places = [(int(rng.integers(80, 220)), int(rng.integers(80, 220))) for _ in photos]
+        if number == 5:
+            places = [state.clicks[-1][:2] for state in states]
+        clicks = [Click(*place, bool(rng.random() < 0.6)) for place in places]
+        states = together.answer(states, clicks)
+        for state, session, click in zip(states, alone, clicks, strict=True):
+            np.testing.assert_allclose(state.probability, session.click(*click), atol=1e-4)
+            np.testing.assert_array_equal(state.mask, session.mask)
+            assert state.clicks == session.clicks
+    views = [state.view for state in states]
+    assert any(views) == zoom
+    assert together.clicks == (), "they are no users of the session"
+
+
+def test_a_click_outside_one_image_stops_the_batch_and_changes_nothing():
+    session = ClickSession(Paint(), zoom=True)
+    states = [session.start(RGB), session.start(RGB[:9])]
+    with pytest.raises(ValueError, match="y=9, x=2 lies outside the image of height 9 and width 30"):
+        session.answer(states, [Click(9, 2, True)] * 2)
+    assert [state.clicks for state in states] == [(), ()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from mfpgan.config import TrainConfig
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.tracking import NoRun
+from mfpgan.training.adversary import Adversary
 from mfpgan.training.checkpoint import load_checkpoint
-from mfpgan.training.health import NotFiniteError
+from mfpgan.training.finite import NotFiniteError
 from mfpgan.training.trainer import Plan, StepReport, Trainer
-from mfpgan.types import InputError
+from mfpgan.types import Batch, InputError
 
 BASE = {
     "data": "synthetic", "adv": "off", "size": 96, "width": 0.1, "steps": 4, "batch_size": 2, "encoder_weights": "none",
@@ -201,30 +203,43 @@ def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path) -> Non
     assert equal(before, dict(trainer.generator.named_parameters()))
     with pytest.raises(NotFiniteError):
         trainer.train(lambda _: None)
-    saved = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
-    assert saved["step"] == 0
-    assert all(torch.equal(saved["generator"][name], value) for name, value in before.items())
+    assert not (tmp_path / "checkpoints" / "last.pt").is_file()
 
 
-def test_a_half_done_step_does_not_take_the_place_of_the_checkpoint(tmp_path: Path) -> None:
-    """The discriminator has made its step when the generator's gradient turns out to be no number."""
+@pytest.mark.parametrize("fault", ["photo", "generator", "discriminator"])
+def test_a_fault_does_not_reach_the_checkpoint(fault: str, tmp_path: Path) -> None:
+    """After one sound step; the running numbers of batch and spectral norm are part of the checkpoint too."""
     trainer = make(tmp_path, adv="hinge", save_every=1)
-    generator = trainer.generator
-    saved: dict[str, torch.Tensor] = {}
+    saved = {}
+    batches = trainer.batches
 
-    def poison(report: StepReport) -> None:
-        saved.update({name: value.clone() for name, value in generator.state_dict().items()})
-        generator.head.bias.register_hook(lambda gradient: gradient * float("nan"))
+    def spoilt(steps: range) -> Iterator[Batch]:
+        for number, batch in enumerate(batches(steps)):
+            if number and fault == "photo":
+                batch.image[0, 0, 0, 0] = float("inf")
+            yield batch
 
-    with pytest.raises(NotFiniteError, match=r"(?s)gradient became nan at step 2; the last checkpoint stays as it is"):
-        trainer.train(poison)
-    assert equal(load_checkpoint(tmp_path / "checkpoints" / "last.pt")["generator"], saved)
-    assert all(torch.equal(value, saved[name]) for name, value in generator.named_parameters()), "no update"
-    quiet = make(tmp_path / "off")
-    quiet.generator.head.bias.register_hook(lambda gradient: gradient * float("nan"))
-    with pytest.raises(NotFiniteError, match="the weights before it are saved"):
-        quiet.train(lambda _: None)
-    assert load_checkpoint(tmp_path / "off" / "checkpoints" / "last.pt")["step"] == 0
+    def watch(report: StepReport) -> None:
+        assert report.step == 1
+        saved.update(load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
+        player = {"generator": trainer.generator.head.bias, "discriminator": None}.get(fault)
+        if fault == "discriminator":
+            assert isinstance(trainer.adversary, Adversary)
+            player = next(trainer.adversary.discriminator.parameters())
+        if player is not None:
+            player.requires_grad_(True).register_hook(lambda gradient: gradient * float("nan"))
+
+    trainer.batches = spoilt
+    named = {"photo": "segmentation loss", "generator": "generator's gradient", "discriminator": "--d-lr"}[fault]
+    with pytest.raises(NotFiniteError, match="step 2; the last checkpoint, if there is one, is as it was") as caught:
+        trainer.train(watch)
+    assert named in str(caught.value)
+    kept = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    assert kept["step"] == 1
+    for part in ("generator", "adversary"):
+        networks = (state[part]["discriminator"] if part == "adversary" else state[part] for state in (kept, saved))
+        assert equal(*networks)
+    assert all(torch.isfinite(value).all() for value in kept["generator"].values())
 
 
 def test_the_watchdogs_memory_is_in_the_checkpoint(tmp_path: Path) -> None:
@@ -291,3 +306,69 @@ def test_the_seed_recipes_schedule() -> None:
     stretched = Plan.of(TrainConfig(steps=100), images=7)
     assert [stretched.lr_at(s) for s in (24, 25, 99)] == pytest.approx([1e-3, 1e-4, 1e-6])
     assert Plan.of(TrainConfig(epochs=1), images=1).steps == 1
+
+
+def broken_folder(root: Path, count: int, broken: int) -> str:
+    """Photos of which so many are cut off, none of those that are looked at before the run."""
+    masks_folder(root, count)
+    for number in range(1, broken + 1):
+        (root / "images" / f"{number:03}.png").write_bytes(b"no picture")
+    return str(root)
+
+
+def test_an_unreadable_photo_is_skipped_and_counted(tmp_path: Path) -> None:
+    changes = {
+        "data": broken_folder(tmp_path / "photos", 101, 1), "val_data": "none", "batch_size": 20, "size": 32, "steps": 8,
+    }  # fmt: skip
+    trainer = make(tmp_path / "run", **changes, workers=1)
+    reports: list[StepReport] = []
+    trainer.train(reports.append)
+    named = [(report.step, sentence) for report in reports for sentence in report.skipped]
+    assert len(named) == 1, "met in each of two epochs, named once"
+    assert "001.png: not readable as a picture" in named[0][1]
+    first = named[0][0]
+    assert [report.metrics["train/skipped"] for report in reports] == [float(step >= first) for step in range(1, 9)]
+    second, again = in_parts(tmp_path / "parts", 7, **changes)
+    assert equal(second.generator.state_dict(), trainer.generator.state_dict())
+    assert [(report.skipped, report.metrics["train/skipped"]) for report in again] == [((), 1)]
+
+
+def test_more_than_one_in_a_hundred_stops_with_a_checkpoint(tmp_path: Path) -> None:
+    data = broken_folder(tmp_path / "photos", 101, 2)
+    changes = {
+        "data": data, "val_data": "none", "batch_size": 20, "size": 32, "steps": 8, "save_every": 100,
+    }  # fmt: skip
+    trainer = make(tmp_path / "run", **changes)
+    reports: list[StepReport] = []
+    with pytest.raises(
+        InputError, match=r"^2 of 101 training images could not be read, more than 1 %.*00[12]\.png: not"
+    ):
+        trainer.train(reports.append)
+    assert [len(report.skipped) for report in reports if report.skipped] in ([], [1])
+    saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert saved["step"] == len(reports)
+    masks_folder(tmp_path / "mended", 101)
+    for name in ("001", "002"):
+        (tmp_path / "mended" / "images" / f"{name}.png").replace(Path(data) / "images" / f"{name}.png")
+    again = make(tmp_path / "run", **changes)
+    again.load_state_dict(saved)
+    again.train(reports.append)
+    assert [report.step for report in reports] == list(range(1, 9))
+
+
+def test_photos_that_vanish_during_the_run_end_it_with_a_checkpoint(tmp_path: Path) -> None:
+    data = masks_folder(tmp_path / "photos", 5)
+    trainer = make(tmp_path / "run", data=str(data), val_data="none", size=32, save_every=100)
+
+    def unplug(report: StepReport) -> None:
+        for path in (data / "images").glob("*.png"):
+            path.unlink()
+
+    with pytest.raises(InputError, match=r"could not be read.*\.png: no such file"):
+        trainer.train(unplug)
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["step"] == 1
+
+
+def test_an_epoch_is_as_long_as_its_samples() -> None:
+    config = TrainConfig(epochs=3, batch_size=4, objects_per_image=5)
+    assert Plan.of(config, images=7).steps == ceil(3 * 7 * 5 / 4)

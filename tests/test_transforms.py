@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
+from mfpgan.data.parts import Parts
+from mfpgan.data.photos import read_photo
 from mfpgan.data.transforms import Augmentation, draw_window
 from mfpgan.types import Sample
 
@@ -115,3 +121,64 @@ def test_looking_up_the_other_objects_changes_nothing_else(seed: int, ignore: bo
     assert without.others is None
     for name in ("image", "target", "ignore"):
         assert np.array_equal(getattr(without, name), getattr(together, name))
+
+
+def disc(folder: Path, name: str = "disc.jpg") -> tuple[Path, np.ndarray]:
+    """A light disc on dark ground, cut off at the right and below, where the photo's sides are no multiple of anything."""
+    rows, columns = np.mgrid[:401, :513]
+    target = np.hypot(rows - 300, columns - 380) < 150
+    image = np.where(target[:, :, None], np.uint8(220), np.uint8(30)).repeat(3, 2)
+    PillowImage.fromarray(image).save(folder / name, quality=95, subsampling=0)
+    return folder / name, target
+
+
+def test_a_photo_decoded_smaller_stays_under_its_mask(tmp_path: Path) -> None:
+    path, target = disc(tmp_path)
+    augment = Augmentation(48)
+    others = ~target
+    others[:, :200] = False
+    used = Counter()
+    for seed in range(60):
+
+        def photo(reduction: int) -> np.ndarray:
+            used[reduction] += 1
+            return read_photo(path, reduction)
+
+        view = augment.view(Parts("a/1", target, None, photo), others, [seed])
+        valid = ~view.ignore
+        grey = view.image.mean(2)
+        dark, light = np.percentile(grey[valid], [2, 98])
+        seen = (grey > (dark + light) / 2) & valid
+        shift = np.array(np.nonzero(seen)).mean(1) - np.array(np.nonzero(view.target)).mean(1)
+        assert np.abs(shift).max() < 0.2, (seed, shift)
+        assert (seen ^ view.target).mean() < 0.02
+        assert not (view.others & view.target).any()
+    assert used.keys() == {4, 8}  # crops of 250 to 401 pixels for 48
+
+
+def test_the_reduction_leaves_the_crop_as_many_pixels_as_the_square(tmp_path: Path) -> None:
+    path, target = disc(tmp_path)
+    for size, most in ((32, 8), (64, 4), (130, 2), (256, 1)):
+        asked: list[int] = []
+
+        def photo(reduction: int, asked: list[int] = asked) -> np.ndarray:
+            asked.append(reduction)
+            return read_photo(path, reduction)
+
+        for seed in range(20):
+            Augmentation(size).view(Parts("a/1", target, None, photo), None, [seed])
+        assert max(asked) == most
+        window = draw_window(target, size, np.random.default_rng([0]))
+        side = min(window.bottom - window.top, window.right - window.left)
+        assert side >= asked[0] * size or asked[0] == 1
+        assert side < 2 * asked[0] * size or asked[0] == 8
+
+
+def test_a_photo_that_only_comes_whole_is_cropped_as_ever(tmp_path: Path) -> None:
+    _, target = disc(tmp_path)
+    path, _ = disc(tmp_path, "disc.png")
+    whole = Sample("a/1", read_photo(path), target)
+    for seed in range(5):
+        view = Augmentation(32).view(Parts("a/1", target, None, lambda r: read_photo(path, r)), None, [seed])
+        assert np.array_equal(view.image, Augmentation(32)(whole, [seed]).image)
+        assert np.array_equal(view.target, Augmentation(32)(whole, [seed]).target)

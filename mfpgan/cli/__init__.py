@@ -88,7 +88,7 @@ def train(
     from mfpgan.cli import display
     from mfpgan.config import TrainConfig
     from mfpgan.jobs import TrainingJob
-    from mfpgan.training.health import NotFiniteError
+    from mfpgan.training.finite import NotFiniteError
     from mfpgan.training.trainer import StepReport
 
     if resume:
@@ -114,6 +114,8 @@ def train(
 
                 def report(step: StepReport) -> None:
                     watch.update(step.step, step.steps, step.metrics)
+                    for sentence in step.skipped:
+                        display.say(f"Skipped: {sentence}")
                     if step.alarm:
                         display.warn(step.alarm)
 

@@ -14,7 +14,10 @@ from mfpgan.types import InputError
 class PreviewCommand(ConfigCommand):
     """A command with those options of training that decide on samples and clicks, besides its own."""
 
-    SHARED = ("data", "images", "split", "ignore_value", "size", "clicks", "seed")
+    SHARED = (
+        "data", "images", "split", "ignore_value", "min_area", "max_area", "categories", "objects_per_image",
+        "repeat_threshold", "size", "clicks", "seed",
+    )  # fmt: skip
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)

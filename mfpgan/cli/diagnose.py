@@ -41,7 +41,9 @@ def diagnose(run_id: str, limit: int, **options: Any) -> None:
         found = job.run(watch.update)
     click.echo(job.page)
     display.stderr.print(_table(found))
-    display.say("AUC: how often a drawn mask is rated above one of these; .5 means that it cannot tell.")
+    display.say(
+        "A drawn mask rated above one of these: AUC of any two, pairs of one photo; .5 means that it cannot tell."
+    )
 
 
 def _table(found: Diagnosis) -> Table:
@@ -50,13 +52,13 @@ def _table(found: Diagnosis) -> Table:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("masks")
-    for title in ("mean logit", "AUC", "pushed the right way \\[95 %]"):
+    for title in ("mean logit", "AUC", "pairs", "pushed the right way \\[95 %]"):
         table.add_column(title, justify="right", no_wrap=True)
     for kind, numbers in found.numbers()["kinds"].items():
         share = ""
         if numbers["right_way"]:
             mean, low, high = numbers["right_way"]
             share = f"{mean:.3f} \\[{low:.3f}, {high:.3f}]"
-        rating = "" if numbers["auc"] is None else f"{numbers['auc']:.3f}"
-        table.add_row(kind, f"{numbers['mean_logit']:.3f}", rating, share)
+        ratings = ["" if numbers[name] is None else f"{numbers[name]:.3f}" for name in ("auc", "paired")]
+        table.add_row(kind, f"{numbers['mean_logit']:.3f}", *ratings, share)
     return table

@@ -57,6 +57,7 @@ class Watch:
         self._first = done
         self._start = self._spoken = time.monotonic()
         self._text = ""
+        self._shown: dict[str, str] = {}
         self._bar: Progress | None = None
         if stderr.is_terminal:
             self._bar = _Bar(
@@ -79,14 +80,16 @@ class Watch:
     def rename(self, what: str) -> None:
         """The next piece of work begins."""
         if what != self._what:
-            self._what, self._first, self._start, self._text = what, 0, time.monotonic(), ""
+            self._what, self._first, self._start, self._text, self._shown = what, 0, time.monotonic(), "", {}
             if self._bar:
                 self._bar.reset(self._task, description=what)
 
     def update(self, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
-        """So much of so much is done; `metrics` are shown until the next ones come."""
-        if metrics:
-            self._text = "  ".join(f"{_short(name)} {value:.3g}" for name, value in metrics.items() if _short(name))
+        """So much of so much is done; each of `metrics` is shown until it comes again."""
+        for name, value in (metrics or {}).items():
+            if name in SHOWN:
+                self._shown[name] = f"{SHOWN[name]} {value:.3g}"
+        self._text = "  ".join(self._shown.values())
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, text=self._text)
             return
@@ -99,13 +102,10 @@ class Watch:
 
 SHOWN = {
     "train/seg": "loss", "train/samples_per_second": "samples/s", "val/iou": "val IoU", "val/iou_5": "at 5 clicks",
-    "d/real_accuracy": "D right on real", "d/fake_accuracy": "on fake", "d/real_logit": "logits", "d/fake_logit": "and",
+    "d/real_accuracy": "D right on real", "d/fake_accuracy": "on fake", "d/real_logit": "logit real",
+    "d/fake_logit": "fake",
     "train/gradient_ratio": "adv/seg gradient", "train/undecided": "undecided", "d/softness_auc": "softness AUC",
 }  # fmt: skip
-
-
-def _short(name: str) -> str:
-    return SHOWN.get(name, "")
 
 
 def _clock(seconds: float) -> str:

@@ -65,8 +65,9 @@ def _interactive_table(report: Report, result: InteractiveResult) -> Table:
         failures = result.failures[percent] / result.repeats
         cells.append(f"{failures:.{1 if result.repeats > 1 else 0}f} ({failures / result.objects:.0%})")
         table.add_row(*cells)
+    together = f" ({result.batch_size} games together)" if result.batch_size > 1 else ""
     stdout.print(
-        f"{result.seconds_per_click:.3f} s a click, {result.overhead_share:.0%} of it outside the network.",
+        f"{result.seconds_per_click:.3f} s a click{together}, {result.overhead_share:.0%} of it outside the network.",
         soft_wrap=True,
     )
     return table

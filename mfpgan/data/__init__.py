@@ -131,7 +131,8 @@ def _lvis_json(root: Path) -> Path | None:
 
 
 def _open_lvis(request: Request) -> DataSet:
-    return LvisDataSet(request.path, None if request.images is None else Path(request.images).expanduser())
+    folder = None if request.images is None else Path(request.images).expanduser()
+    return LvisDataSet(request.path, folder, progress=request.progress)
 
 
 def _open_bsds500(request: Request) -> DataSet:

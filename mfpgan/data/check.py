@@ -108,26 +108,24 @@ def check_dataset(
 
 
 def _check_lvis(data: LvisDataSet, report: CheckReport, progress: Progress | None) -> None:
-    report.name, report.images = data.name, len(data.images)
+    report.name, report.images = data.name, data.index.image_count
     report.problems += data.problems
-    by_image: dict[int, list[int]] = {}
-    for number, item in enumerate(data.objects):
-        by_image.setdefault(item.image, []).append(number)
-    for done, image in enumerate(data.images):
+    for done in range(data.index.image_count):
+        image = data.index.image(done)
         _check_photo(data, done, report)
-        for number in by_image.get(done, []):
-            item = data.objects[number]
+        for number in data.index.group(done):
+            item = data.index.object(number)
             area_px = int(draw(item.segmentation, image.height, image.width).sum())
             if area_px:
                 report.add_object(area_px, image.height * image.width, item.category)
             else:
                 report.note(data.path, f"annotation {item.id}", "the polygon covers no pixel.")
         if progress is not None:
-            progress(done + 1, len(data.images))
+            progress(done + 1, data.index.image_count)
 
 
 def _check_photo(data: LvisDataSet, number: int, report: CheckReport) -> None:
-    image = data.images[number]
+    image = data.index.image(number)
     try:
         path = data.photo_path(number)
         height, width = read_photo(path).shape[:2]

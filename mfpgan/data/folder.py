@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpgan.data.facts import Facts
+from mfpgan.data.parts import Parts
 from mfpgan.data.photos import PHOTO_SUFFIXES, LastPhoto, read_mask
 from mfpgan.data.problem import Problem, stop_at_first
-from mfpgan.types import BoolMask, InputError, Sample
+from mfpgan.types import BoolMask, Image, InputError, Sample
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class _Labels:
 
     values: tuple[int, ...]
     """Values that occur, background included, rising."""
+    counts: tuple[int, ...]
+    """Pixels of each."""
     digest: bytes
 
 
@@ -86,17 +90,20 @@ class FolderDataSet:
         content = hashlib.sha256(f"ignore {ignore_value}".encode())
         self._places: list[tuple[int, int, int, int]] = []
         self._objects_of_image: list[list[int]] = []
+        areas: list[int] = []
         remaining = iter(labels)
         for number, image in enumerate(self.images):
             first = len(self._places)
             for file, mask in enumerate(image.masks):
                 found = next(remaining)
                 content.update(mask.name.encode() + b"/" + found.digest)
-                for value in found.values:
+                for value, count in zip(found.values, found.counts, strict=True):
                     if value not in (0, ignore_value):
+                        areas.append(count)
                         self._places.append((number, file, value, len(self._places) - first + 1))
             if len(self._places) > first:
                 self._objects_of_image.append(list(range(first, len(self._places))))
+        self._area_px = np.array(areas, np.float32)
         self._digest = content.hexdigest()[:16]
         self._photo = LastPhoto()
         # The objects of an image are mostly read in a row, and its other objects right after one of them.
@@ -112,17 +119,29 @@ class FolderDataSet:
         Raises:
             InputError: photo or mask cannot be read, or they differ in size.
         """
+        return self.parts(index).whole()
+
+    def parts(self, index: int) -> Parts:
+        """Object number `index`, its photo not decoded yet; raises InputError as `[index]` does."""
         number, file, value, count = self._places[index]
         image = self.images[number]
         labels = self._labels(image.masks[file])
-        photo = self._photo.read(image.photo, (labels.shape[0], labels.shape[1]), f"masks/{image.masks[file].name}")
         target: BoolMask = labels == value
         if not target.any():
             raise InputError(f"{image.masks[file]}: the value {value} has vanished since opening; start again.")
         ignore: BoolMask | None = None
         if self.ignore_value is not None:
             ignore = self._cover(number, file).ignore & ~target
-        return Sample(f"{image.photo.stem}/{count}", photo, target, ignore)
+
+        def photo(reduction: int) -> Image:
+            size = labels.shape[0], labels.shape[1]
+            return self._photo.look(image.photo, size, f"masks/{image.masks[file].name}", reduction)
+
+        return Parts(f"{image.photo.stem}/{count}", target, ignore, photo)
+
+    def facts(self) -> Facts:
+        """Pixels of every object, counted when the folder was opened."""
+        return Facts(self._area_px, np.full(len(self), -1, np.int32))
 
     def others(self, index: int) -> BoolMask:
         """(H, W) bool: the other values of the object's mask file and all values of the image's other files.
@@ -247,5 +266,8 @@ def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
 
 
 def _read_labels(path: Path) -> _Labels:
-    occurring = np.flatnonzero(np.bincount(read_mask(path).ravel(), minlength=256))
-    return _Labels(tuple(int(value) for value in occurring), hashlib.sha256(path.read_bytes()).digest())
+    counts = np.bincount(read_mask(path).ravel(), minlength=256)
+    occurring = np.flatnonzero(counts)
+    return _Labels(
+        tuple(occurring.tolist()), tuple(counts[occurring].tolist()), hashlib.sha256(path.read_bytes()).digest()
+    )

@@ -5,55 +5,76 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mfpgan.data.order import Order
+from mfpgan.data.parts import parts_of
 from mfpgan.data.resize import resize_sample
 from mfpgan.data.transforms import Augmentation
-from mfpgan.types import Batch, DataSet, InputError, Sample
+from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample, Skipped
 
-ORDER_STREAM, OBJECT_STREAM, AUGMENTATION_STREAM = 1, 2, 3
-"""Third entry of a seed: keeps the streams of chance apart."""
+AUGMENTATION_STREAM = 3
+"""Third entry of a seed, beside the streams of `order`."""
+MOST_ATTEMPTS = 20
+"""Images tried for one position. With 1 % of them unreadable, where training stops, so many in a row never happen."""
 
 
-class Positions(Dataset[Sample | InputError]):
-    """The endless sequence of training samples: epoch after epoch, every image once, with one random object of it.
+class Drawn(NamedTuple):
+    """What was read for a position."""
+
+    sample: Sample | None
+    """None if nothing could be read."""
+    skipped: tuple[Skipped, ...]
+    """What could not be read before it."""
+
+    def error(self) -> InputError:
+        """Why there is no sample."""
+        return InputError(
+            f"{len(self.skipped)} images in a row could not be read; `mfpgan data check` lists what is wrong. The first: "
+            f"{self.skipped[0].sentence}"
+        )
+
+
+class Positions(Dataset[Drawn]):
+    """The endless sequence of training samples. An object that cannot be read is skipped: another image takes its place, a
+    function of (seed, position) too.
 
     Args:
         data: what to read.
+        order: which object stands where.
         seed: the run's seed.
         size: side of the squares, in pixels.
         others: look up the image's other objects as well; changes nothing else.
     """
 
-    def __init__(self, data: DataSet, seed: int, size: int, others: bool = False) -> None:
+    def __init__(self, data: DataSet, order: Order, seed: int, size: int, others: bool = False) -> None:
         self.data = data
+        self.order = order
         self.others = others
         self.seed = seed
         self.augment = Augmentation(size)
-        self.images = data.objects_of_image
-        self._order: tuple[int, np.ndarray[tuple[int], np.dtype[np.int64]]] | None = None
 
-    def object_at(self, position: int) -> int:
-        """Index in the data set of the object at this position of the run."""
-        epoch, place = divmod(position, len(self.images))
-        if self._order is None or self._order[0] != epoch:
-            rng = np.random.default_rng([self.seed, epoch, ORDER_STREAM])
-            self._order = (epoch, rng.permutation(len(self.images)))
-        objects = self.images[int(self._order[1][place])]
-        rng = np.random.default_rng([self.seed, position, OBJECT_STREAM])
-        return int(objects[int(rng.integers(len(objects)))])
-
-    def __getitem__(self, position: int) -> Sample | InputError:
-        try:
-            index = self.object_at(position)
-            sample = with_others(self.data, index) if self.others else self.data[index]
-        except InputError as error:  # raised here, a worker would wrap it in a page of its own
-            return error
-        return self.augment(sample, [self.seed, position, AUGMENTATION_STREAM])
+    def __getitem__(self, position: int) -> Drawn:
+        skipped: list[Skipped] = []
+        for attempt in range(MOST_ATTEMPTS):
+            image, number = self.order.at(position, attempt)
+            try:
+                parts = parts_of(self.data, number)
+                others = _beside(self.data, number, parts.target, parts.ignore) if self.others else None
+                sample = self.augment.view(
+                    parts, others, [self.seed, position, AUGMENTATION_STREAM],
+                    reduced=not self.order.shares_images,
+                )  # fmt: skip
+            except InputError as error:  # kept as words: a worker would wrap the exception in a page of its own
+                skipped.append(Skipped(image, str(error)))
+            else:
+                return Drawn(sample, tuple(skipped))
+        return Drawn(None, tuple(skipped))
 
 
 def with_others(data: DataSet, index: int) -> Sample:
@@ -63,14 +84,26 @@ def with_others(data: DataSet, index: int) -> Sample:
         InputError: a photo or an annotation cannot be read.
     """
     sample = data[index]
-    others = data.others(index) & ~sample.target
-    if sample.ignore is not None:
-        others &= ~sample.ignore
-    return replace(sample, others=others)
+    return replace(sample, others=_beside(data, index, sample.target, sample.ignore))
+
+
+def _beside(data: DataSet, index: int, target: BoolMask, ignore: BoolMask | None) -> BoolMask:
+    others = data.others(index) & ~target
+    if ignore is not None:
+        others &= ~ignore
+    return others
 
 
 def training_batches(
-    data: DataSet, *, seed: int, size: int, batch_size: int, steps: range, workers: int, others: bool = False
+    data: DataSet,
+    *,
+    seed: int,
+    size: int,
+    batch_size: int,
+    steps: range,
+    workers: int,
+    others: bool = False,
+    order: Order | None = None,
 ) -> Iterator[Batch]:
     """The batches of the given steps, in order; the number of workers does not change a pixel.
 
@@ -78,15 +111,15 @@ def training_batches(
         steps: first step and end; a resumed run starts where it stopped.
         workers: reading processes; 0 reads in this one.
         others: fill `Batch.others`, for users who click on other objects; no other field depends on it.
+        order: which object stands where; None: one random object of every image.
 
     Raises:
-        InputError: a photo or an annotation cannot be read.
+        InputError: one image after the other cannot be read. Single ones are named in `Batch.skipped`.
     """
-    # Pictures this small gain nothing from OpenCV's threads, and a pool alive at the fork would hang the workers.
-    cv2.setNumThreads(1)
+    _one_thread()  # a pool alive at the fork would hang the workers
     positions = range(steps.start * batch_size, steps.stop * batch_size)
     loader = DataLoader(
-        Positions(data, seed, size, others),
+        Positions(data, Order(data, seed) if order is None else order, seed, size, others),
         batch_size=batch_size,
         sampler=positions,
         num_workers=workers,
@@ -94,6 +127,7 @@ def training_batches(
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
         persistent_workers=workers > 0,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),  # its own: the loader would otherwise draw from the networks' stream
     )
     for batch in loader:
@@ -102,10 +136,24 @@ def training_batches(
         yield batch
 
 
-def _collate_or_error(items: Sequence[Sample | InputError]) -> Batch | InputError:
-    samples = [item for item in items if isinstance(item, Sample)]
-    errors = [item for item in items if isinstance(item, InputError)]
-    return errors[0] if errors else collate(samples)
+def _one_thread() -> None:
+    """Pictures this small gain nothing from OpenCV's threads."""
+    cv2.setNumThreads(1)
+
+
+def _start_worker(_: int) -> None:
+    """Workers are many: each keeps to one core, also where it is spawned and inherits nothing."""
+    _one_thread()
+    torch.set_num_threads(1)  # PyTorch's and OpenMP's
+
+
+def _collate_or_error(items: Sequence[Drawn]) -> Batch | InputError:
+    samples = []
+    for drawn in items:
+        if drawn.sample is None:
+            return drawn.error()
+        samples.append(drawn.sample)
+    return replace(collate(samples), skipped=tuple(skipped for drawn in items for skipped in drawn.skipped))
 
 
 def validation_batches(data: DataSet, objects: Sequence[int], *, size: int, batch_size: int) -> Iterator[Batch]:
@@ -131,6 +179,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def default_workers() -> int:
-    """Loader processes on this machine: on up to 2 cores they would take the network's own, beyond that a core each."""
+    """Loader processes on this machine: on up to 2 cores they would take the network's own, beyond that a core each.
+
+    At most 8: one core reads some 130 samples a second at 256 pixels, so 8 read a thousand, more than these networks train
+    on; and a machine of 64 cores has mostly 8 GPUs, with a run on each.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if cores <= 2 else min(cores - 1, 8)

@@ -21,15 +21,23 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
-def read_photo(path: Path) -> Image:
-    """(H, W, 3) uint8 RGB of a photo of any common kind.
+def read_photo(path: Path, reduction: int = 1) -> Image:
+    """(H, W, 3) uint8 RGB of a photo of any common kind; not to be written to.
 
     Grey, palette and CMYK become RGB, transparency is laid on white, 16-bit grey is scaled to 8.
+
+    Args:
+        reduction: 2, 4 or 8 makes a JPEG smaller while it is decoded, each pixel about the mean of a square of so many: the
+            result is (ceil(H / reduction), ceil(W / reduction), 3). Other formats, and photos below `reduction` pixels,
+            come whole.
 
     Raises:
         InputError: missing, truncated, no picture, above MAX_PIXELS, or of floating point.
     """
-    picture = _load(path)
+    return _rgb(_load(path, reduction)[0], path)
+
+
+def _rgb(picture: PillowImage.Image, path: Path) -> Image:
     if picture.mode in _SIXTEEN_BIT:
         grey = np.clip(np.asarray(picture).astype(np.int64), 0, 65535)
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
@@ -40,7 +48,7 @@ def read_photo(path: Path) -> Image:
     if picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = PillowImage.alpha_composite(PillowImage.new("RGBA", layer.size, "white"), layer)
-    return np.array(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -51,7 +59,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: missing, truncated, no picture, above MAX_PIXELS, in colour, or with values above 255.
     """
-    picture = _load(path)
+    picture, _ = _load(path)
     values = np.asarray(picture)
     if picture.mode == "1":
         return values.astype(np.uint8)
@@ -75,41 +83,53 @@ class LastPhoto:
     """Remembers one decoded photo, because the objects of an image are mostly read in a row."""
 
     def __init__(self) -> None:
-        self._last: tuple[Path, Image] | None = None
+        self._last: tuple[tuple[Path, int], Image, tuple[int, int]] | None = None
 
     def read(self, path: Path, size: tuple[int, int], annotation: str) -> Image:
-        """(H, W, 3) uint8 RGB, the caller's own copy.
+        """As `look`, the caller's own copy."""
+        return self.look(path, size, annotation).copy()
+
+    def look(self, path: Path, size: tuple[int, int], annotation: str, reduction: int = 1) -> Image:
+        """(H, W, 3) uint8 RGB, or smaller as `read_photo` makes it; shared, not to be written to.
 
         Args:
             path: the photo.
             size: (height, width) that the annotation is made for.
             annotation: who says so, for the message.
+            reduction: of the decoding; what is remembered at another one is not used, so that the answer does not depend
+                on what was read before.
 
         Raises:
             InputError: not readable, or not of that size.
         """
-        if self._last is None or self._last[0] != path:
-            self._last = path, read_photo(path)
-        image = self._last[1]
-        if image.shape[:2] != size:
+        if self._last is None or self._last[0] != (path, reduction):
+            picture, full = _load(path, reduction)
+            self._last = (path, reduction), _rgb(picture, path), full
+        _, image, full = self._last
+        if full != size:
             raise InputError(
-                f"{path}: the photo is {image.shape[1]}x{image.shape[0]} pixels but {annotation} is for {size[1]}x{size[0]}; "
+                f"{path}: the photo is {full[1]}x{full[0]} pixels but {annotation} is for {size[1]}x{size[0]}; "
                 "use the photo that was annotated, not a resized or rotated copy."
             )
-        return image.copy()
+        return image
 
 
-def _load(path: Path) -> PillowImage.Image:
-    """The whole picture, decoded."""
+def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int, int]]:
+    """The picture, decoded, and its full height and width."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
             with PillowImage.open(path) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
                     raise PillowImage.DecompressionBombError("too large")
+                if picture.format == "JPEG" and 1 < reduction <= min(width, height):
+                    # Asked for the floor, it takes exactly this reduction and rounds the size up.
+                    picture.draft(None, (width // reduction, height // reduction))
                 picture.load()
-                return picture.copy()
+                # A JPEG is one frame and forgets its file; others would keep theirs.
+                return picture if picture.format == "JPEG" else picture.copy(), (height, width)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; put the picture there or mend the path.") from None
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning):

@@ -48,9 +48,22 @@ def resize_sample(sample: Sample, height: int, width: int) -> Sample:
 
     The object never vanishes, the ignore band never covers it, and the other objects cover neither.
     """
-    target = resize_mask(sample.target, height, width, keep=True)
-    ignore = None if sample.ignore is None else resize_mask(sample.ignore, height, width) & ~target
-    others = None if sample.others is None else resize_mask(sample.others, height, width) & ~target
+    return resize_layers(sample.id, sample.image, sample.target, sample.ignore, sample.others, height, width)
+
+
+def resize_layers(
+    name: str,
+    image: Image,
+    target: BoolMask,
+    ignore: BoolMask | None,
+    others: BoolMask | None,
+    height: int,
+    width: int,
+) -> Sample:
+    """The same for a photo and masks of one view that may differ in resolution."""
+    target = resize_mask(target, height, width, keep=True)
+    ignore = None if ignore is None else resize_mask(ignore, height, width) & ~target
+    others = None if others is None else resize_mask(others, height, width) & ~target
     if others is not None and ignore is not None:
         others &= ~ignore
-    return Sample(sample.id, resize_image(sample.image, height, width), target, ignore, others)
+    return Sample(name, resize_image(image, height, width), target, ignore, others)

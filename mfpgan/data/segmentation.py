@@ -17,7 +17,11 @@ from pycocotools import mask as coco_mask
 
 from mfpgan.types import BoolMask
 
-_SMALL_PX = 256
+Segmentation = list[Any] | dict[str, Any] | NDArray[np.int64]
+"""What can be drawn: polygons (each a list or an array of x, y, x, y, ... in pixels), an RLE object of COCO, or its run lengths
+(background first, column by column), which fill the image."""
+SMALL_PX = 256
+"""Polygons with smaller bounding boxes are drawn to see whether they hit a pixel."""
 _CHARACTER_OF_ZERO = 48
 _MOST_CHARACTERS = 7
 
@@ -31,41 +35,51 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
     if isinstance(segmentation, list):
         return _polygons_problem(segmentation, height, width)
     if isinstance(segmentation, dict):
-        counts = _checked_counts(segmentation, height, width)
-        if isinstance(counts, str):
-            return counts
-        return None if counts[1::2].sum() else "the run lengths mark no pixel"
+        counts = runs_of(segmentation, height, width)
+        return counts if isinstance(counts, str) else None
     return f"a segmentation is a list of polygons or an RLE object, got {type(segmentation).__name__}"
 
 
-def draw(segmentation: Any, height: int, width: int) -> BoolMask:
+def draw(segmentation: Segmentation, height: int, width: int) -> BoolMask:
     """(height, width) bool of a segmentation in which `segmentation_problem` found nothing; parts are united."""
     return draw_together([segmentation], height, width)
 
 
-def draw_together(segmentations: Sequence[Any], height: int, width: int) -> BoolMask:
+def draw_together(segmentations: Sequence[Segmentation], height: int, width: int) -> BoolMask:
     """(height, width) bool, True where any of the segmentations is; all False if there is none.
 
     The polygons of all of them are united as run lengths and become pixels once, which is several times as fast as one
     mask each.
     """
-    polygons = [part for item in segmentations if isinstance(item, list) for part in item]
+    polygons = [np.asarray(part, np.float64) for item in segmentations if isinstance(item, list) for part in item]
     united = np.zeros((height, width), np.bool_)
     if polygons:
-        parts = coco_mask.frPyObjects([[float(value) for value in part] for part in polygons], height, width)
-        # Not coco_mask.decode: under NumPy 2 it warns of its own end at every call.
-        united = _mask_of(_decode(coco_mask.merge(parts)["counts"], height * width), height, width)
+        parts = coco_mask.frPyObjects(polygons, height, width)
+        merged = coco_mask.merge(parts) if len(parts) > 1 else parts[0]
+        # Not coco_mask.decode: under NumPy 2 it warns of its own end at every call, and it is half as fast.
+        _draw_runs(_decode(merged["counts"], height * width), united)
     for item in segmentations:
         if not isinstance(item, list):
-            united |= _mask_of(_checked_counts(item, height, width), height, width)
+            _draw_runs(runs_of(item, height, width) if isinstance(item, dict) else item, united)
     return united
 
 
-def _mask_of(counts: NDArray[np.int64] | str, height: int, width: int) -> BoolMask:
-    if isinstance(counts, str):
-        raise ValueError(counts)
-    column_major = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return np.ascontiguousarray(column_major.reshape(width, height).T)
+def _draw_runs(runs: NDArray[np.int64] | str, united: BoolMask) -> None:
+    """Add to a mask what run lengths that fill it mark."""
+    if isinstance(runs, str):
+        raise ValueError(runs)
+    height, width = united.shape
+    # Only the columns from the first marked one to the last: turning the rest over would take most of the time.
+    rest = int(runs[-1]) if len(runs) % 2 else 0
+    first, end = int(runs[0]) // height, width - rest // height
+    if first >= end:
+        return
+    inside = runs.copy()
+    inside[0] -= first * height
+    if len(runs) % 2:
+        inside[-1] -= (width - end) * height
+    column_major = np.repeat(np.arange(len(runs)) % 2 == 1, inside)
+    united[:, first:end] |= column_major.reshape(end - first, height).T
 
 
 def _polygons_problem(parts: list[Any], height: int, width: int) -> str | None:
@@ -86,9 +100,54 @@ def _polygons_problem(parts: list[Any], height: int, width: int) -> str | None:
         area_px += min(clipped, _shoelace_px(xs, ys))
     if bounding_px < 1:
         return "the polygon covers no pixel of the image" if parts else "the segmentation is empty"
-    if (bounding_px < _SMALL_PX or area_px < bounding_px / 4) and not _hits_a_pixel(parts, height, width):
+    if (bounding_px < SMALL_PX or area_px < bounding_px / 4) and not hits_a_pixel(parts, height, width):
         return "the polygon is so thin that it covers no pixel"
     return None
+
+
+FINE, DOUBTFUL, WRONG = 0, 1, 2
+
+
+def verdicts(
+    values: NDArray[np.float64],
+    part_lengths: NDArray[np.int32],
+    object_parts: NDArray[np.int32],
+    heights: NDArray[np.int32],
+    widths: NDArray[np.int32],
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """What `segmentation_problem` would say of many objects, a hundred times as fast.
+
+    Args:
+        values: x, y, x, y, ... of all polygons, in pixels, finite.
+        part_lengths: how many of them each polygon has, even and at least six.
+        object_parts: how many polygons each object has, at least one.
+        heights, widths: of each object's image, in pixels.
+
+    Returns:
+        (objects,) uint8: FINE, no problem; DOUBTFUL, none if it `hits_a_pixel`; WRONG, ask for the sentence. And the sum of
+        its polygons' areas inside their bounding boxes, in pixels.
+    """
+    corners = part_lengths // 2
+    corner_ends = np.cumsum(corners)
+    corner_starts = corner_ends - corners
+    part_ends = np.cumsum(object_parts)
+    part_starts = part_ends - object_parts
+    xs, ys = values[::2], values[1::2]
+    height, width = np.repeat(heights, object_parts), np.repeat(widths, object_parts)
+    left, right = np.minimum.reduceat(xs, corner_starts), np.maximum.reduceat(xs, corner_starts)
+    top, bottom = np.minimum.reduceat(ys, corner_starts), np.maximum.reduceat(ys, corner_starts)
+    far = (left < -width) | (right > 2 * width) | (top < -height) | (bottom > 2 * height)
+    across = np.minimum(right, width) - np.maximum(left, 0)
+    down = np.minimum(bottom, height) - np.maximum(top, 0)
+    clipped = np.maximum(across, 0) * np.maximum(down, 0)
+    following = np.arange(1, len(xs) + 1)
+    following[corner_ends - 1] = corner_starts
+    shoelace = np.abs(np.add.reduceat(xs * ys[following] - xs[following] * ys, corner_starts)) / 2
+    bounding = np.add.reduceat(clipped, part_starts)
+    area = np.add.reduceat(np.minimum(clipped, shoelace), part_starts)
+    doubtful = (bounding < SMALL_PX) | (area < bounding / 4)
+    wrong = np.logical_or.reduceat(far, part_starts) | (bounding < 1)
+    return np.where(wrong, WRONG, np.where(doubtful, DOUBTFUL, FINE)).astype(np.uint8), area
 
 
 def _outline_problem(part: object) -> str | None:
@@ -113,13 +172,14 @@ def _shoelace_px(xs: list[float], ys: list[float]) -> float:
     return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))) / 2
 
 
-def _hits_a_pixel(parts: list[Any], height: int, width: int) -> bool:
-    drawn = coco_mask.frPyObjects([[float(value) for value in part] for part in parts], height, width)
+def hits_a_pixel(parts: list[Any], height: int, width: int) -> bool:
+    """Whether one of the polygons marks a pixel; costs as much as drawing them."""
+    drawn = coco_mask.frPyObjects([np.asarray(part, np.float64) for part in parts], height, width)
     return bool(np.sum(coco_mask.area(drawn)) > 0)
 
 
-def _checked_counts(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.int64] | str:
-    """Run lengths, background first, that fill the image exactly; or what is wrong with them."""
+def runs_of(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.int64] | str:
+    """Run lengths of an RLE object, background first, that fill the image exactly and mark something; or what is wrong."""
     size, counts = segmentation.get("size"), segmentation.get("counts")
     pixels = height * width
     if size != [height, width]:
@@ -134,7 +194,7 @@ def _checked_counts(segmentation: dict[str, Any], height: int, width: int) -> ND
         return "RLE counts are a text or a list of integers from 0 to the number of pixels"
     if numbers.sum() != pixels:
         return f"the RLE counts add up to {numbers.sum()}, expected {pixels} ({height}x{width} pixels)"
-    return numbers
+    return numbers if numbers[1::2].any() else "the run lengths mark no pixel"
 
 
 def _decode(text: bytes, pixels: int) -> NDArray[np.int64] | str:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mfpgan.data.resize import resize_sample
+from mfpgan.data.parts import Parts
+from mfpgan.data.resize import resize_layers
 from mfpgan.types import BoolMask, Sample
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would look for a new version on the network
@@ -21,6 +22,8 @@ ASPECT = 4 / 3
 """Its sides differ by up to this factor: the benchmark squeezes 481x321 photos into squares."""
 LARGEST_ENLARGEMENT = 4.0
 """A crop is never enlarged more: a tiny object stays small instead of becoming a blur."""
+REDUCTIONS = (8, 4, 2, 1)
+"""What a JPEG decoder can shrink by for almost nothing."""
 
 
 class Window(NamedTuple):
@@ -64,9 +67,22 @@ class Augmentation:
         Args:
             seed: any non-negative integers: the run's seed and the position in the run.
         """
+        parts = Parts(sample.id, sample.target, sample.ignore, lambda _: sample.image)
+        return self.view(parts, sample.others, seed, reduced=False)
+
+    def view(self, parts: Parts, others: BoolMask | None, seed: list[int], *, reduced: bool = True) -> Sample:
+        """The same of a sample whose photo is not decoded yet: never at a higher resolution than the square needs.
+
+        Args:
+            others: (H, W) bool or None, as in `Sample`.
+            reduced: False decodes the whole photo whatever the crop.
+
+        Raises:
+            InputError: the photo cannot be read.
+        """
         rng = np.random.default_rng(seed)
-        window = draw_window(sample.target, self.size, rng)
-        seen = resize_sample(_cut(sample, window), self.size, self.size)
+        window = draw_window(parts.target, self.size, rng)
+        seen = _look(parts, others, window, self.size, reduced)
         self._compose.set_random_seed(int(rng.integers(2**31)))
         valid = np.ones_like(seen.target) if seen.ignore is None else ~seen.ignore
         # Masks as 0 and 255, turned with linear interpolation and cut at one half: as exact as the area resampling.
@@ -79,7 +95,7 @@ class Augmentation:
             return seen
         # Only the object can tie with the others at one half: they lie within `valid`, so a pixel of theirs is valid too.
         others = None if seen.others is None else (moved["others"] >= 128) & ~target
-        return Sample(sample.id, moved["image"], target, ignore & ~target, others)
+        return Sample(parts.id, moved["image"], target, ignore & ~target, others)
 
 
 def _as_bytes(mask: BoolMask) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -105,8 +121,31 @@ def draw_window(target: BoolMask, size: int, rng: np.random.Generator) -> Window
     return Window(starts[0], starts[1], starts[0] + lengths[0], starts[1] + lengths[1])
 
 
-def _cut(sample: Sample, window: Window) -> Sample:
-    inside = np.s_[window.top : window.bottom, window.left : window.right]
-    ignore = None if sample.ignore is None else sample.ignore[inside]
-    others = None if sample.others is None else sample.others[inside]
-    return Sample(sample.id, sample.image[inside], sample.target[inside], ignore, others)
+def _look(parts: Parts, others: BoolMask | None, window: Window, size: int, reduced: bool) -> Sample:
+    """What lies in the window, `size` pixels square. The photo is decoded at the largest reduction that leaves the crop as
+    many pixels as the square; the window then grows to whole pixels of the reduced photo."""
+    sides = window.bottom - window.top, window.right - window.left
+    reduction = next(r for r in REDUCTIONS if r == 1 or (reduced and min(sides) >= r * size))
+    photo = parts.photo(reduction)
+    if photo.shape[:2] == parts.target.shape:
+        reduction = 1  # asked for less, but its format knows only whole photos
+    top, left = window.top // reduction, window.left // reduction
+    bottom, right = -(-window.bottom // reduction), -(-window.right // reduction)
+    whole = Window(top * reduction, left * reduction, bottom * reduction, right * reduction)
+    return resize_layers(
+        parts.id,
+        photo[top:bottom, left:right],
+        _cut(parts.target, whole),
+        None if parts.ignore is None else _cut(parts.ignore, whole),
+        None if others is None else _cut(others, whole),
+        size,
+        size,
+    )  # fmt: skip
+
+
+def _cut(mask: BoolMask, window: Window) -> BoolMask:
+    """The window of a mask. Where it reaches beyond the photo's end, as the last reduced pixel does if the side is no
+    multiple of the reduction, the mask goes on as JPEG encoders let the photo go on: with its last row and column."""
+    inside = mask[window.top : window.bottom, window.left : window.right]
+    beyond = [(0, end - min(end, side)) for end, side in zip((window.bottom, window.right), mask.shape, strict=True)]
+    return np.pad(inside, beyond, mode="edge") if any(after for _, after in beyond) else inside

@@ -19,7 +19,7 @@ from mfpgan.figures.diagnosis import Answers, Look
 from mfpgan.metrics import bootstrap_interval, confusion, iou
 from mfpgan.session import THRESHOLD, encoding_of, predict
 from mfpgan.training.adversary import Adversary
-from mfpgan.training.health import auc, soften
+from mfpgan.training.health import CELL_PX, auc, soften
 from mfpgan.training.pictures import photo_of
 from mfpgan.training.validation import SEED, validation_clicks
 from mfpgan.types import Batch
@@ -45,12 +45,13 @@ class Diagnosis:
     """Some of the objects with the generator's masks."""
 
     def numbers(self) -> dict[str, Any]:
-        """All but the pictures, as plain types: {"objects": [ids], "kinds": {kind: {"mean_logit", "auc", "right_way",
-        "logits"}}}; right_way is [mean, low, high]."""
+        """All but the pictures, as plain types: {"objects": [ids], "kinds": {kind: {"mean_logit", "auc", "paired",
+        "right_way", "logits"}}}; right_way is [mean, low, high]."""
         kinds = {
             answer.kind: {
                 "mean_logit": float(np.mean(answer.logits)),
                 "auc": answer.auc,
+                "paired": answer.paired,
                 "right_way": None if answer.right_way is None else list(answer.right_way),
                 "logits": list(answer.logits),
             }
@@ -129,19 +130,29 @@ def patch_logits(adversary: Adversary, batch: Batch, click_maps: Tensor, mask: T
     """
     with torch.no_grad():
         judgement = adversary.judge(batch, click_maps, mask)
-    # A logit every 8 pixels, the first in the middle of the second cell of 8: one more at each edge makes a whole grid.
-    grids = [functional.pad(logits, (1, 1, 1, 1), mode="replicate") for logits in judgement.logits]
-    size = list(mask.shape[-2:])
-    placed = [functional.interpolate(grid, size, mode="bilinear", align_corners=False) for grid in grids]
+    height, width = mask.shape[-2:]
+    placed = []
+    for scale, logits in enumerate(judgement.logits):
+        # A logit every cell, the first in the middle of the second cell: one more at each edge makes a grid of whole cells,
+        # and what of the picture is left beyond them has the last ones' values.
+        grid = functional.pad(logits, (1, 1, 1, 1), mode="replicate")
+        cell = CELL_PX * 2**scale
+        inner = functional.interpolate(grid, scale_factor=cell, mode="bilinear", align_corners=False)
+        beyond = (0, width - inner.shape[-1], 0, height - inner.shape[-2])
+        placed.append(functional.pad(inner, beyond, mode="replicate"))
     return torch.stack(placed).mean(0)
 
 
 def _answers(kind: str, logits: dict[str, list[float]], shares: Sequence[float]) -> Answers:
-    rating = None if kind == DRAWN else auc(logits[DRAWN], logits[kind])
+    rating = paired = None
+    if kind != DRAWN:
+        rating = auc(logits[DRAWN], logits[kind])
+        above = np.sign(np.subtract(logits[DRAWN], logits[kind]))
+        paired = float((above + 1).mean() / 2)
     share = None
     if shares:
         share = (float(np.mean(shares)), *bootstrap_interval(shares, range(len(shares))))
-    return Answers(kind, tuple(logits[kind]), rating, share)
+    return Answers(kind, tuple(logits[kind]), rating, paired, share)
 
 
 def _look(batch: Batch, item: int, prob: Tensor, patches: Tensor, push: Tensor, words: str) -> Look:

@@ -5,43 +5,23 @@ Another robot plays beside it, as often as asked: what is lost when clicks are n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, is_dataclass
+from operator import itemgetter
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from mfpgan.clicks.center import Center
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.data.loader import with_others
+from mfpgan.evaluation.play import OneByOne, Predictor, Table, Together, all_games, batches, play
 from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow, RobotScore
-from mfpgan.metrics import bootstrap_interval, boundary_iou, confusion, failed, iou, noc
-from mfpgan.session import THRESHOLD
-from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
-
-ROBOT_STREAM = 11
-"""Last entry of a seed, beside the streams of training and of the protocol `single`, which ends in 0."""
-
-
-class Predictor(Protocol):
-    """Whatever answers clicks. `ClickSession` is one; a test's oracle is another."""
-
-    forward_seconds: float
-    """Time spent in the network since the predictor was made; 0.0 if nobody cares."""
-
-    def set_image(self, rgb: Image) -> None:
-        """Start on an image, without clicks."""
-        ...
-
-    def click(self, y: int, x: int, positive: bool) -> Probability:
-        """Add a click and answer: (H, W) float32 in [0, 1]."""
-        ...
-
-    def reset(self) -> None:
-        """Take all clicks back; the image stays."""
-        ...
-
+from mfpgan.metrics import bootstrap_interval, failed
+from mfpgan.session import ClickSession
+from mfpgan.types import ClickStrategy, DataSet
 
 CENTER = Center()
 """The robot of the field's tables; any other is compared with it."""
@@ -56,52 +36,56 @@ def evaluate_interactive(
     max_clicks: int = 20,
     seed: int = 0,
     limit: int | None = None,
+    batch_size: int = 1,
+    threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> InteractiveResult:
     """Play every object of the data set with the robot and count clicks.
 
     Args:
-        predictor: gets each image once and is reset before every game.
+        predictor: gets each image once and is reset before every game; with a batch size above 1 a `ClickSession`, whose
+            own image and clicks stay.
         data: objects averaged, intervals by bootstrap over images.
-        robot: any click strategy. Another one than `center` is compared with `center`, who plays every object once too.
+        robot: any click strategy; in a batch called by several threads at once, so it keeps nothing between calls. Another
+            one than `center` is compared with `center`, who plays every object once too.
         repeats: times that the robot plays every object. Its chance is a function of (seed, object, repeat) alone.
         max_clicks: clicks a game, always all of them, unless no error is left before.
         seed: of the robot's chance and of the bootstrap.
         limit: only the first so many images.
+        batch_size: so many games at most, at images that the network computes at the same size, make their k-th click
+            together. The rows are those of 1, one game after the other, as far as the network's answers are: in a batch
+            its sums run in another order.
+        threads: of the robots and of the metrics in a batch; left out, one a core. Changes nothing but the time.
         progress: called as progress(games of the robot done, objects x repeats) after every game of the robot.
 
     Raises:
-        ValueError: there is no object to play.
+        ValueError: there is no object to play, or the predictor cannot play several games at once.
     """
     images = data.objects_of_image[:limit]
     total = repeats * sum(map(len, images))
     if not total:
         raise ValueError(f"{data.name}: no object to evaluate")
     beside = not isinstance(robot, Center)
-    uses_others = getattr(robot, "uses_others", False)
-    games: list[tuple[ClickStrategy, int]] = [(robot, repeat) for repeat in range(repeats)]
+    robots: list[tuple[ClickStrategy, int]] = [(robot, repeat) for repeat in range(repeats)]
     if beside:
-        games.insert(0, (CENTER, 0))
-    rows: list[InteractiveRow] = []
-    center_rows: list[InteractiveRow] = []
-    seconds, forward = 0.0, predictor.forward_seconds
-    for number, objects in enumerate(images):
-        for position, index in enumerate(objects):
-            sample = with_others(data, index) if uses_others else data[index]
-            if position == 0:
-                predictor.set_image(sample.image)
-            for player, repeat in games:
-                predictor.reset()
-                start = perf_counter()
-                rng = np.random.default_rng([seed, index, repeat, ROBOT_STREAM])
-                row = _play(predictor, player, sample, rng, max_clicks, image=number, repeat=repeat)
-                seconds += perf_counter() - start
-                if player is not robot:
-                    center_rows.append(row)
-                    continue
-                rows.append(row)
-                if progress:
-                    progress(len(rows), total)
+        robots.insert(0, (CENTER, 0))
+    table = _table(predictor, batch_size)
+    games = all_games(data, images, robots, seed=seed)
+    played: list[tuple[int, bool, InteractiveRow]] = []
+    done, seconds, forward = 0, 0.0, predictor.forward_seconds
+    with ThreadPoolExecutor(min(batch_size, threads or os.cpu_count() or 1)) as pool:
+        for batch in batches(games, batch_size, table.group):
+            table.seat(batch)
+            start = perf_counter()
+            for game in play(table, batch, max_clicks, pool):
+                played.append((game.number, game.robot is robot, game.row(max_clicks)))
+                done += game.robot is robot
+                if progress and game.robot is robot:
+                    progress(done, total)
+            seconds += perf_counter() - start
+    played.sort(key=itemgetter(0))
+    rows = [row for _, is_robot, row in played if is_robot]
+    center_rows = [row for _, is_robot, row in played if not is_robot]
     forward = predictor.forward_seconds - forward
     clicks = max(1, sum(len(row.clicks) for row in rows + center_rows))
     score = _score(rows, max_clicks, seed)
@@ -122,6 +106,7 @@ def evaluate_interactive(
         robot=next((name for name, kind in STRATEGIES.items() if type(robot) is kind), type(robot).__name__),
         parameters=robot_parameters(robot),
         repeats=repeats,
+        batch_size=batch_size,
         noc_by_repeat=by_repeat,
         spread={percent: float(np.std(values, ddof=1)) for percent, values in by_repeat.items()},
         center=center,
@@ -130,38 +115,18 @@ def evaluate_interactive(
     )
 
 
+def _table(predictor: Predictor, batch_size: int) -> Table:
+    if batch_size == 1:
+        return OneByOne(predictor)
+    if not isinstance(predictor, ClickSession):
+        raise ValueError(f"{type(predictor).__name__} plays one game at a time; use batch_size=1, got {batch_size}")
+    return Together(predictor)
+
+
 def robot_parameters(robot: ClickStrategy) -> dict[str, Any]:
     """The parameters of a robot that count in an evaluation, with their values: all but `rounds`, which is training's."""
     values: dict[str, Any] = asdict(robot) if is_dataclass(robot) else {}
     return {name: value for name, value in values.items() if name != "rounds"}
-
-
-def _play(
-    predictor: Predictor,
-    robot: ClickStrategy,
-    sample: Sample,
-    rng: np.random.Generator,
-    max_clicks: int,
-    *,
-    image: int,
-    repeat: int,
-) -> InteractiveRow:
-    """One object from the empty mask to the last click. The clicks of one turn are answered one by one."""
-    target, ignore = sample.target, sample.ignore
-    clicks: list[Click] = []
-    ious: list[float] = []
-    bious: list[float] = []
-    mask: BoolMask | None = None
-    while len(clicks) < max_clicks and (turn := robot(target, mask, clicks, rng, ignore, sample.others)):
-        for click in turn[: max_clicks - len(clicks)]:
-            clicks.append(click)
-            mask = predictor.click(click.y, click.x, click.positive) > THRESHOLD
-            ious.append(iou(confusion(mask, target, ignore)))
-            bious.append(boundary_iou(mask, target, ignore))
-    missing = max_clicks - len(clicks)
-    ious, bious = ious + (ious[-1:] or [0.0]) * missing, bious + (bious[-1:] or [0.0]) * missing
-    counts = {str(t): noc(ious, t / 100, max_clicks) for t in THRESHOLDS}
-    return InteractiveRow(sample.id, image, tuple(clicks), tuple(ious), tuple(bious), counts, repeat)
 
 
 def _score(rows: Sequence[InteractiveRow], max_clicks: int, seed: int) -> RobotScore:

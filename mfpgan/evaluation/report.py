@@ -100,7 +100,7 @@ class RobotScore:
 class InteractiveResult:
     """Protocol `interactive`: the robot clicks until `max_clicks`. Means are over objects and repeats.
 
-    What has a default is not in reports from before there were other robots than `center`; they read as what they are.
+    What has a default is not in reports from before there was a choice; they read as what they are.
     """
 
     max_clicks: int
@@ -114,11 +114,13 @@ class InteractiveResult:
     biou: tuple[Estimate, ...]
     """Mean boundary IoU, likewise."""
     seconds_per_click: float
-    """Robot, network and metrics together, over all that was played, by `center` too; reading photos is not counted."""
+    """Time that passed / clicks made, by `center` too: robot, network and metrics; reading photos is not counted. In
+    batches many clicks share that time, so it is less than what a user would wait for one."""
     forward_seconds_per_click: float
-    """The network alone."""
+    """Of it the network, with what it is shown."""
     overhead_share: float
-    """Time outside the network / all time."""
+    """Time outside the network / all time. In batches the robots work in threads, but never while the network does, so the
+    two add up to all."""
     rows: tuple[InteractiveRow, ...]
     """The robot's: object after object, the repeats of an object one after the other."""
     robot: str = "center"
@@ -127,6 +129,8 @@ class InteractiveResult:
     """Its parameters, the default ones too."""
     repeats: int = 1
     """Times that it played every object."""
+    batch_size: int = 1
+    """So many games at most were played together."""
     zoom: bool = False
     """The predictor looked closely at the part round the last mask."""
     noc_by_repeat: dict[str, tuple[float, ...]] = field(default_factory=dict)

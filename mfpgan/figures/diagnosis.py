@@ -42,6 +42,8 @@ class Answers:
     """Mean logit of each image's mask, high for "drawn by people"; at least one."""
     auc: float | None
     """Probability that a drawn mask is rated above one of this kind; None for the drawn ones themselves."""
+    paired: float | None
+    """Share of the images whose drawn mask is rated above this kind's mask of the same image, ties half; None as above."""
     right_way: tuple[float, float, float] | None
     """Share of wrong pixels that are pushed the right way, mean over images, and its 95 % interval; None without any."""
 
@@ -115,7 +117,7 @@ def _draw_logits(axes: Axes, answers: Sequence[Answers]) -> None:
         beside = row + rng.uniform(-0.2, 0.2, len(answer.logits))
         colour = _DRAWN if answer.auc is None else _web(EXTRA)
         axes.scatter(answer.logits, beside, s=11, color=colour, alpha=0.55, lw=0, zorder=4)
-        words = "AUC" if answer.auc is None else f"{answer.auc:.2f}"
+        words = "AUC, pairs" if answer.auc is None else f"{answer.auc:.2f}, {answer.paired:.2f}"
         _beside(axes, row, words, "normal" if answer.auc is None else "bold")
     axes.set_yticks(range(len(answers)), [answer.kind for answer in answers], fontsize=9.5)
     axes.set_ylim(len(answers) - 0.45, -0.55)
@@ -123,7 +125,11 @@ def _draw_logits(axes: Axes, answers: Sequence[Answers]) -> None:
         axis="x", nbins=6
     )  # long numbers would touch: an untrained discriminator's differ by thousandths
     axes.set_xlabel('mean logit of an image\'s mask: low "made by a machine", high "drawn"', fontsize=8.5)
-    _headline(axes, "What it says of masks", "AUC: a drawn mask rated above one of these; .5: it cannot tell")
+    _headline(
+        axes,
+        "What it says of masks",
+        "a drawn mask above one of these: AUC, pairs of one photo",
+    )
     _plain(axes)
 
 

@@ -1,4 +1,4 @@
-"""The two jobs of the framework from beginning to end: train a run, evaluate a run."""
+"""The jobs of the framework from beginning to end: train a run, evaluate it, ask its discriminator."""
 
 from mfpgan.jobs.evaluation import EvaluationJob, prefix_of
 from mfpgan.jobs.runs import load_run

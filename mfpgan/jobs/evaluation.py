@@ -75,8 +75,9 @@ class EvaluationJob:
             session = ClickSession(generator, device, precision, self.config.zoom, trained.size)
             interactive = evaluate_interactive(
                 session, self.data, robot=self.config.strategy(), repeats=self.config.repeats,
-                max_clicks=self.config.max_clicks, seed=self.config.seed,
-                limit=self.config.limit, progress=lambda done, total: progress("interactive", done, total),
+                max_clicks=self.config.max_clicks, seed=self.config.seed, limit=self.config.limit,
+                batch_size=self.config.batch_size,
+                progress=lambda done, total: progress("interactive", done, total),
             )  # fmt: skip
             interactive = replace(interactive, zoom=self.config.zoom)
         report = Report(

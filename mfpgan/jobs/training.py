@@ -95,7 +95,7 @@ class TrainingJob:
 
     @property
     def plan(self) -> Plan:
-        return Plan.of(self.config, len(self.data.train.objects_of_image))
+        return Plan.of(self.config, self.data.images_per_epoch)
 
     def describe(self) -> str:
         """The resolved config as YAML, and what would be read and built as comments."""
@@ -107,6 +107,12 @@ class TrainingJob:
             f"{self.plan.steps} steps of {self.config.batch_size} samples on {device}, "
             f"{'bf16' if build.use_bf16(self.config.precision, device) else 'fp32'}; encoder: {self.encoder_origin}.",
         ]
+        if self.config.adv != "off":
+            norm = "with" if self.config.spectral else "without"
+            lines.append(
+                f"The discriminator: {norm} spectral norm, gradient penalty {self.config.gradient_penalty:g}, R1 "
+                f"{self.config.d_r1:g}."
+            )
         return self.config.to_yaml() + "".join(f"# {line}\n" for line in lines)
 
     @contextmanager
@@ -121,11 +127,14 @@ class TrainingJob:
         else:
             parameters = config.model_dump() | {
                 "encoder_start": self.encoder_origin,
+                **({} if config.adv == "off" else {"d_gp": config.gradient_penalty, "d_spectral": config.spectral}),
                 "data_name": self.data.train.name,
                 "data_digest": self.data.train.digest(),
                 "val_digest": self.data.validation.digest() if self.data.validation else None,
                 "total_steps": self.plan.steps,
-                "passes": round(self.plan.steps * config.batch_size / len(self.data.train.objects_of_image), 2),
+                "passes": round(
+                    self.plan.steps * config.batch_size / (self.data.images_per_epoch * config.objects_per_image), 2
+                ),
             }
             card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
             run = tracking.start_run(

@@ -29,6 +29,8 @@ class Presentation(NamedTuple):
 
     The chance is a generator on the CPU for each mask; only presentations that draw use it."""
     channels: int = 1
+    hard: bool = False
+    """Whether only the side of .5 on which each pixel lies is shown, so that softness cannot be seen."""
 
 
 def _prob(mask: Tensor, image: Tensor, chance: Sequence[torch.Generator]) -> Tensor:
@@ -86,8 +88,8 @@ class _StraightThrough(torch.autograd.Function):
 
 PRESENTATIONS: dict[str, Presentation] = {
     "prob": Presentation(_prob),
-    "ste": Presentation(_ste),
-    "ste-blur": Presentation(_ste_blur),
+    "ste": Presentation(_ste, hard=True),
+    "ste-blur": Presentation(_ste_blur, hard=True),
     "gumbel": Presentation(_gumbel),
     "image-mul": Presentation(_image_mul, channels=3),
 }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +12,11 @@ from torch import Tensor, distributed
 from mfpgan.losses.adversarial import AdversarialLoss, over_scales
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import Presentation
-from mfpgan.training.health import NotFiniteError, accuracies, auc, gradient_norm, soften
+from mfpgan.training.finite import check_finite, gradient_norm
+from mfpgan.training.health import accuracies, auc, differing, soften
 from mfpgan.training.moves import STILL, Move, apply_moves, draw_move
 from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
+from mfpgan.training.rules import Rules
 from mfpgan.types import Batch
 
 UPDATE_STREAM, PUSH_STREAM, MOVE_STREAM = 6, 7, 8
@@ -34,6 +35,11 @@ class Push(NamedTuple):
     stats: dict[str, Tensor]
     """Scalars without gradient."""
 
+    @classmethod
+    def none(cls, logits: Tensor) -> Push:
+        """No push at all."""
+        return cls(logits.new_zeros(()), logits.new_zeros(()), {})
+
 
 class AnyAdversary(Protocol):
     """What the trainer needs of an adversary; `off` is an object, not an `if`."""
@@ -51,7 +57,8 @@ class AnyAdversary(Protocol):
             The discriminator's health as scalars without gradient.
 
         Raises:
-            NotFiniteError: its loss or its gradient is no number; its weights are as they were.
+            NotFiniteError: its loss or its gradient is no number; its weights are as they were, the running numbers of
+                spectral norm may not be.
         """
         ...
 
@@ -74,8 +81,9 @@ class AnyAdversary(Protocol):
         """
         ...
 
-    def probe(self, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, float]:
-        """How the discriminator answers to softness alone, on batches with their click maps; nothing changes."""
+    def probe(self, batches: Callable[[], Iterable[tuple[Batch, Tensor]]]) -> dict[str, float]:
+        """How the discriminator answers to softness alone, on batches with their click maps; nothing changes. Where masks are
+        shown hard there is nothing to ask: a softened mask is shown as the mask itself."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,9 +111,9 @@ class NoAdversary:
         pull: Tensor,
         norm: Callable[[Tensor], Tensor],
     ) -> Push:
-        return Push(logits.new_zeros(()), logits.new_zeros(()), {})
+        return Push.none(logits)
 
-    def probe(self, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, float]:
+    def probe(self, batches: Callable[[], Iterable[tuple[Batch, Tensor]]]) -> dict[str, float]:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,43 +121,6 @@ class NoAdversary:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How the two players treat each other."""
-
-    lr: float = 2e-4
-    """Of the discriminator's Adam, betas (0, .9)."""
-    weight: float = 0.01
-    """Of the adversarial loss beside the segmentation loss; 0: the discriminator learns, the generator never hears of it."""
-    warmup: int = 0
-    """Steps before the discriminator starts."""
-    ramp: int = 0
-    """Steps after the warm-up over which the weight grows to its full value."""
-    balance: Literal["fixed", "grad"] = "fixed"
-    """grad: the weight is a share of the segmentation loss's gradient at the generator's last layer, as in Esser et al.,
-    VQGAN, CVPR 2021, equation 7, with the bound of 1e4 of their code. Both norms are smoothed with decay .9, which they do
-    not do. (The ratio itself smoothed would hang for long on its first values, when the discriminator's gradient is tiny.)"""
-    r1: float = 0.0
-    """Weight gamma of R1 (Mescheder et al., ICML 2018): gamma / 2 times the squared gradient on real masks."""
-    r1_every: int = 16
-    """Steps between R1's turns, each with so many times the weight (lazy: Karras et al., StyleGAN2, CVPR 2020)."""
-    gradient_penalty: float = 0.0
-    """Weight lambda of (|gradient| - 1)^2 between real and predicted masks (Gulrajani et al., NeurIPS 2017)."""
-    feature_matching: float = 0.0
-    """Weight, inside the adversarial loss, of the distance between the inner answers to real and predicted masks (Wang et
-    al., pix2pixHD, CVPR 2018)."""
-    augment: float = 0.0
-    """Probability that a picture is moved before the discriminator sees it."""
-    seed: int = 0
-    """Chance is a function of it and of a sample's position in the run."""
-
-    def weight_at(self, step: int) -> float:
-        """The weight at a step, before balancing."""
-        if step < self.warmup:
-            return 0.0
-        return self.weight * min(1.0, (step - self.warmup + 1) / max(1, self.ramp))
 
 
 class Adversary:
@@ -201,7 +172,7 @@ class Adversary:
         reals = [logits[:count] for logits in judgement.logits]
         fakes = [logits[count : 2 * count] for logits in judgement.logits]
         loss = over_scales(self.loss.discriminator, reals, fakes)
-        stats = {"d/loss": loss.detach(), **self._health(reals, fakes)}
+        stats = {"d/loss": loss.detach(), **self._health(reals, fakes, masks[:count], masks[count : 2 * count])}
         if lazy:
             slope = r1(reals, masks)
             loss = loss + self.rules.r1_every * self.rules.r1 / 2 * slope
@@ -213,12 +184,9 @@ class Adversary:
         self.optimizer.zero_grad(set_to_none=True)
         # Named, or a penalty's masks would be given a gradient too.
         loss.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
-        for what, value in (("loss", loss.detach()), ("gradient", gradient_norm(self.discriminator))):
-            if not torch.isfinite(value):
-                raise NotFiniteError(
-                    f"the discriminator's {what} became {value.item()} at step {step + 1}; the weights before it are saved. "
-                    f"Lower --d-lr (now {self.rules.lr:g}) or the penalty's weight, or use --precision fp32."
-                )
+        advice = f"Lower --d-lr (now {self.rules.lr:g}) or the penalty's weight"
+        check_finite(loss.detach(), "discriminator's loss", step, advice)
+        check_finite(gradient_norm(self.discriminator), "discriminator's gradient", step, advice)
         self.optimizer.step()
         return stats
 
@@ -234,21 +202,21 @@ class Adversary:
     ) -> Push:
         weight = self.rules.weight_at(step)
         if not weight:
-            return Push(logits.new_zeros(()), logits.new_zeros(()), {})
+            return Push.none(logits)
         # In eval mode: spectral norm's power iteration belongs to the discriminator's own step.
         self.discriminator.requires_grad_(False).eval()
         answer = logits.detach().requires_grad_()
         moves = self._moves(batch, position)
 
-        def judge(mask: Tensor) -> Judgement:
+        def moved(mask: Tensor) -> Judgement:
             shown = self._present(batch, mask, self._chance(batch, position, PUSH_STREAM))
             return self._ask(batch, click_maps, apply_moves(shown, moves), moves)
 
-        fake = judge(answer.sigmoid())
+        fake = moved(answer.sigmoid())
         real = None
         if self.loss.pairs or self.rules.feature_matching:
             with torch.no_grad():
-                real = judge(batch.target)
+                real = moved(batch.target)
         loss = self.objective(real, fake)
         (gradient,) = torch.autograd.grad(loss, answer)
         pull_norm, push_norm = _mean_over_processes(norm(pull)), _mean_over_processes(norm(gradient))
@@ -263,10 +231,12 @@ class Adversary:
             },
         )
 
-    def probe(self, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, float]:
+    def probe(self, batches: Callable[[], Iterable[tuple[Batch, Tensor]]]) -> dict[str, float]:
+        if self.presentation.hard:
+            return {}
         real: list[float] = []
         soft: list[float] = []
-        for batch, maps in batches:
+        for batch, maps in batches():
             real += self.judge(batch, maps, batch.target).score().tolist()
             soft += self.judge(batch, maps, soften(batch.target)).score().tolist()
         return {"d/softness_auc": auc(real, soft)} if real else {}
@@ -340,10 +310,14 @@ class Adversary:
     def _streams(self, batch: Batch, position: int, stream: int) -> list[np.random.Generator]:
         return [np.random.default_rng([self.rules.seed, position + item, stream]) for item in range(len(batch.ids))]
 
-    def _health(self, reals: list[Tensor], fakes: list[Tensor]) -> dict[str, Tensor]:
+    def _health(
+        self, reals: list[Tensor], fakes: list[Tensor], real_masks: Tensor, fake_masks: Tensor
+    ) -> dict[str, Tensor]:
         real, fake = (torch.cat([logits.detach().flatten() for logits in scales]) for scales in (reals, fakes))
-        real_accuracy, fake_accuracy = accuracies(real, fake, self.loss.boundary)
+        differs = differing(real_masks.detach(), fake_masks.detach(), reals)
+        real_accuracy, fake_accuracy = accuracies(real, fake, differs, self.loss.boundary)
         return {
+            "d/differing": differs.mean(),
             "d/real_accuracy": real_accuracy,
             "d/fake_accuracy": fake_accuracy,
             "d/real_logit": real.mean(),

@@ -12,9 +12,10 @@ from mfpgan.models.discriminator import Judgement
 def r1(reals: list[Tensor], masks: Tensor) -> Tensor:
     """Squared gradient of the logits at the masks, a scalar with a graph: mean over images and scales.
 
-    Every patch is a sample of its own, so the sum over an image's patches is divided by their number; where patches overlap
-    their gradients add up. So gamma weighs the slope of a patch's logit, whatever the size of the picture, while the
-    gradient penalty's lambda weighs that of the mean logit: the two are not on one scale. Only the mask's gradient counts: photo and clicks are the condition, the same for both players.
+    Every patch is a sample of its own: the squared gradient of the sum of an image's logits is divided by their number. Patches
+    overlap, and where they do their gradients add up before they are squared, so that slopes of one sign count more and
+    opposite ones cancel. Gamma does not depend on the size of the picture. The gradient penalty's lambda weighs the slope of
+    the mean logit instead: the two are not on one scale. Only the mask's gradient counts: photo and clicks are the condition, the same for both players.
 
     Args:
         reals: for each scale (B, 1, H', W') logits of real masks.

@@ -19,11 +19,14 @@ from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
+from mfpgan.training.alarms import Watchdog
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.ema import running_mean
-from mfpgan.training.health import NotFiniteError, Watchdog, gradient_norm, undecided
+from mfpgan.training.finite import check_finite, gradient_norm
+from mfpgan.training.health import undecided
 from mfpgan.training.pictures import clicks_sheet
 from mfpgan.training.simulate import Play, play
+from mfpgan.training.skips import Skips
 from mfpgan.training.validation import Validation, validate, with_maps
 from mfpgan.types import Batch, ClickStrategy, InputError
 
@@ -39,6 +42,8 @@ class StepReport(NamedTuple):
     """Logged at this step; empty at most steps."""
     alarm: str = ""
     """A sentence when something has begun that a person should look at."""
+    skipped: tuple[str, ...] = ()
+    """A sentence about each image that turned out at this step to be unreadable."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,13 @@ class Plan:
 
     @classmethod
     def of(cls, config: TrainConfig, images: int) -> Plan:
-        """The plan of a config on a data set of so many images."""
-        steps = config.steps or max(1, -(-config.epochs * images // config.batch_size))
+        """The plan of a config.
+
+        Args:
+            images: of an epoch; those that come more than once in it count as often.
+        """
+        samples = config.epochs * images * config.objects_per_image
+        steps = config.steps or max(1, -(-samples // config.batch_size))
         eval_every = config.eval_every or max(1, steps // 10)
         return cls(
             steps, config.epochs, config.log_every, eval_every, config.save_every or eval_every,
@@ -89,6 +99,8 @@ class Trainer:
     """Batches to validate on, the same at every call."""
     data_digest: str
     """Of the training data; a run goes on only with the same."""
+    images: int
+    """Of the training data, each counted once."""
     run: Run
     device: torch.device
     bf16: bool
@@ -101,8 +113,10 @@ class Trainer:
     _last_play: tuple[Batch, Play] | None = field(init=False, default=None)
     """The users of the last batch, to be drawn."""
     _watchdog: Watchdog = field(init=False, default_factory=Watchdog)
+    _skips: Skips = field(init=False)
 
     def __post_init__(self) -> None:
+        self._skips = Skips(self.images)
         self.optimizer = torch.optim.AdamW(  # without decay it is Adam, to the bit
             self.generator.parameters(), lr=self.plan.lr, weight_decay=self.config.weight_decay, fused=True
         )
@@ -116,18 +130,21 @@ class Trainer:
         """Run from the present step to the end of the plan, or until a stop is requested.
 
         Raises:
-            NotFiniteError: a loss or a gradient left the numbers; the weights before that step are saved first, if neither
-                player has made it.
-            InputError: a sample cannot be read.
+            NotFiniteError: a loss or a gradient left the numbers. Nothing is saved then: the step's forward pass has already
+                reached the running numbers of batch and spectral norm.
+            InputError: too many samples cannot be read; the weights before that step are saved first.
         """
+        try:
+            self._train(watch)
+        except InputError:  # of a batch, before its step: the files can be mended and the run go on
+            self.save()
+            raise
+
+    def _train(self, watch: Callable[[StepReport], None]) -> None:
         log_started, log_step = time.perf_counter(), self.step
         for batch in self.batches(range(self.step, self.plan.steps)):
-            try:
-                stats = self.train_step(batch)
-            except NotFiniteError as error:
-                if not error.half_done:
-                    self.save()
-                raise
+            skipped = self._skips.look(batch)
+            stats = self.train_step(batch)
             self.step += 1
             last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
 
@@ -135,6 +152,7 @@ class Trainer:
             if last or stop or self.step % self.plan.log_every == 0:
                 metrics = {name: float(value) for name, value in stats.items()}
                 seconds = time.perf_counter() - log_started
+                metrics["train/skipped"] = float(self._skips.count)
                 metrics["train/samples_per_second"] = (self.step - log_step) * self.config.batch_size / seconds
             alarm = self._watchdog.look(metrics)
             due = last or stop or self.step % self.plan.save_every == 0
@@ -151,7 +169,7 @@ class Trainer:
                     metrics["d/alarm"] = self._watchdog.level
                 self.run.log(metrics, self.step)
                 log_started, log_step = time.perf_counter(), self.step
-            watch(StepReport(self.step, self.plan.steps, metrics, alarm))
+            watch(StepReport(self.step, self.plan.steps, metrics, alarm, skipped))
             if stop:
                 break
 
@@ -180,16 +198,17 @@ class Trainer:
         logits = logits.float()
         answer = logits.detach().requires_grad_()
         segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
-        self._check_finite(segmentation.detach(), "segmentation loss", lr)
+        lower = f"Lower --lr (now {lr:g})"
+        check_finite(segmentation.detach(), "segmentation loss", self.step, lower)
         (pull,) = torch.autograd.grad(segmentation, answer)
         segmentation, answer = segmentation.detach(), answer.detach()
         prob = answer.sigmoid()
         stats = self.adversary.update(batch, maps, prob, self.step, position)
         push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
-        self._check_finite(push.loss, "adversarial loss", lr, half_done=bool(stats))
+        check_finite(push.loss, "adversarial loss", self.step, "Lower --d-lr or --adv-weight")
         self.optimizer.zero_grad(set_to_none=True)
         logits.backward(pull + push.gradient)
-        self._check_finite(gradient_norm(self.generator), "generator's gradient", lr, half_done=bool(stats))
+        check_finite(gradient_norm(self.generator), "generator's gradient", self.step, f"{lower} or --adv-weight")
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
@@ -214,17 +233,6 @@ class Trainer:
 
         return norm
 
-    def _check_finite(self, value: Tensor, name: str, lr: float, *, half_done: bool = False) -> None:
-        if torch.isfinite(value):
-            return
-        kept = "the last checkpoint stays as it is" if half_done else "the weights before it are saved"
-        error = NotFiniteError(
-            f"the {name} became {value.item()} at step {self.step + 1}; {kept}. Lower --lr (now {lr:g}) or --adv-weight, or "
-            "use --precision fp32."
-        )
-        error.half_done = half_done
-        raise error
-
     def validate(self) -> dict[str, float]:
         """Validate, and draw the first validation objects and the clicks of the last training batch."""
         found = self._validated(self.generator)
@@ -234,7 +242,7 @@ class Trainer:
             title = f"simulated clicks ({self.config.clicks}), step {self.step}"
             self.run.image("train_clicks", clicks_sheet(*self._last_play, title), self.step)
         metrics = found.metrics | self.adversary.probe(
-            with_maps(self.validation(), encoding_of(self.generator), self.device)
+            lambda: with_maps(self.validation(), encoding_of(self.generator), self.device)
         )
         if self.ema is not None:
             averaged = self._validated(self.ema.module).metrics
@@ -262,6 +270,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "ema": {} if self.ema is None else self.ema.state_dict(),
             "watchdog": self._watchdog.state_dict(),
+            "skipped": self._skips.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -283,6 +292,7 @@ class Trainer:
             if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
             self._watchdog.load_state_dict(state["watchdog"])
+            self._skips.load_state_dict(state["skipped"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[-1].strip().rstrip(".")
             raise InputError(

@@ -1,0 +1,206 @@
+"""Games of protocol `interactive`: a robot that clicks on one object until it is content, many games at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from mfpgan.data.loader import with_others
+from mfpgan.evaluation.report import THRESHOLDS, InteractiveRow
+from mfpgan.metrics import boundary_iou, confusion, iou, noc
+from mfpgan.session import THRESHOLD, ClickSession, State
+from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
+
+ROBOT_STREAM = 11
+"""Last entry of a seed, beside the streams of training and of the protocol `single`, which ends in 0."""
+WAITING_BATCHES = 4
+"""So many batches' games wait at most for others of their size, so that data of many sizes cannot fill the memory."""
+
+
+class Predictor(Protocol):
+    """Whatever answers clicks. `ClickSession` is one; a test's oracle is another."""
+
+    forward_seconds: float
+    """Time spent in the network since the predictor was made; 0.0 if nobody cares."""
+
+    def set_image(self, rgb: Image) -> None:
+        """Start on an image, without clicks."""
+        ...
+
+    def click(self, y: int, x: int, positive: bool) -> Probability:
+        """Add a click and answer: (H, W) float32 in [0, 1]."""
+        ...
+
+    def reset(self) -> None:
+        """Take all clicks back; the image stays."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Game:
+    """One robot and one object, from the empty mask to the last click."""
+
+    number: int
+    """Position in the order of the games, which is not the order in which they are played."""
+    robot: ClickStrategy
+    sample: Sample
+    rng: np.random.Generator
+    image: int
+    """Number of the image in the data set's order."""
+    repeat: int
+    clicks: list[Click] = field(default_factory=list)
+    ious: list[float] = field(default_factory=list)
+    bious: list[float] = field(default_factory=list)
+    _mask: BoolMask | None = None
+    _turn: list[Click] = field(default_factory=list)
+    """Clicks made at one sight of the mask that are not answered yet."""
+
+    def next_click(self, answer: BoolMask | None, max_clicks: int) -> Click | None:
+        """Judge the answer to the last click, None before the first, and click again; None if the game is over.
+
+        The clicks of one turn are answered one by one.
+        """
+        target, ignore = self.sample.target, self.sample.ignore
+        if answer is not None:
+            self._mask = answer
+            self.ious.append(iou(confusion(answer, target, ignore)))
+            self.bious.append(boundary_iou(answer, target, ignore))
+        if len(self.clicks) == max_clicks:
+            return None
+        if not self._turn:
+            self._turn = list(self.robot(target, self._mask, self.clicks, self.rng, ignore, self.sample.others))
+        if not self._turn:
+            return None
+        self.clicks.append(self._turn.pop(0))
+        return self.clicks[-1]
+
+    def row(self, max_clicks: int) -> InteractiveRow:
+        """What came of it."""
+        missing = max_clicks - len(self.clicks)
+        ious, bious = (values + (values[-1:] or [0.0]) * missing for values in (self.ious, self.bious))
+        counts = {str(t): noc(ious, t / 100, max_clicks) for t in THRESHOLDS}
+        clicks = tuple(self.clicks)
+        return InteractiveRow(self.sample.id, self.image, clicks, tuple(ious), tuple(bious), counts, self.repeat)
+
+
+def all_games(
+    data: DataSet, images: Sequence[Sequence[int]], robots: Sequence[tuple[ClickStrategy, int]], *, seed: int
+) -> Iterator[Game]:
+    """Every object of the images with every robot, each object read once.
+
+    Args:
+        images: for each image the indices of its objects.
+        robots: who plays, and for which time; the chance of a game is a function of (seed, object, that time) alone.
+    """
+    uses_others = any(getattr(robot, "uses_others", False) for robot, _ in robots)
+    number = 0
+    for image, objects in enumerate(images):
+        photo: Image | None = None
+        for index in objects:
+            sample = with_others(data, index) if uses_others else data[index]
+            photo = sample.image if photo is None else photo
+            sample = replace(sample, image=photo)  # a data set hands out a copy each, games hold one an image
+            for robot, repeat in robots:
+                rng = np.random.default_rng([seed, index, repeat, ROBOT_STREAM])
+                yield Game(number, robot, sample, rng, image, repeat)
+                number += 1
+
+
+class Table(Protocol):
+    """Where games are played."""
+
+    def group(self, height: int, width: int) -> Hashable:
+        """Games at images of equal groups may sit here together."""
+        ...
+
+    def seat(self, games: Sequence[Game]) -> None:
+        """These games are played next, from their beginning."""
+        ...
+
+    def answer(self, games: Sequence[Game], clicks: Sequence[Click]) -> list[BoolMask]:
+        """The masks, (H, W) bool, after one more click in each of some of the games."""
+        ...
+
+
+class OneByOne:
+    """A table for one game, with a predictor that knows no more than one user."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._image: int | None = None
+
+    def group(self, height: int, width: int) -> Hashable:
+        """All alike: nobody waits."""
+        return None
+
+    def seat(self, games: Sequence[Game]) -> None:
+        """The predictor gets each image once."""
+        (game,) = games
+        if game.image != self._image:
+            self.predictor.set_image(game.sample.image)
+            self._image = game.image
+        self.predictor.reset()
+
+    def answer(self, games: Sequence[Game], clicks: Sequence[Click]) -> list[BoolMask]:
+        """One click."""
+        return [self.predictor.click(*click) > THRESHOLD for click in clicks]
+
+
+class Together:
+    """A table for games that make their k-th click together, as a batch for the network."""
+
+    def __init__(self, session: ClickSession) -> None:
+        self.session = session
+        self._states: dict[int, State] = {}
+
+    def group(self, height: int, width: int) -> Hashable:
+        """By the size at which the network computes."""
+        return self.session.group(height, width)
+
+    def seat(self, games: Sequence[Game]) -> None:
+        """Every image goes to the device once."""
+        photos = {game.image: game.sample.image for game in games}
+        states = {image: self.session.start(photo) for image, photo in photos.items()}
+        self._states = {game.number: states[game.image] for game in games}
+
+    def answer(self, games: Sequence[Game], clicks: Sequence[Click]) -> list[BoolMask]:
+        """A click in each."""
+        states = self.session.answer([self._states[game.number] for game in games], clicks)
+        self._states.update(zip((game.number for game in games), states, strict=True))
+        return [state.mask for state in states]
+
+
+def batches(games: Iterator[Game], size: int, group: Callable[[int, int], Hashable]) -> Iterator[list[Game]]:
+    """The games of equal groups in batches of at most `size`, in the order in which the batches are full.
+
+    When `WAITING_BATCHES` times `size` games wait for others, the largest batch goes as it is.
+    """
+    waiting: dict[Hashable, list[Game]] = {}
+    for game in games:
+        key = group(*game.sample.target.shape)
+        waiting.setdefault(key, []).append(game)
+        if len(waiting[key]) == size:
+            yield waiting.pop(key)
+        elif sum(map(len, waiting.values())) == WAITING_BATCHES * size:
+            yield waiting.pop(max(waiting, key=lambda key: len(waiting[key])))
+    yield from waiting.values()
+
+
+def play(table: Table, games: Sequence[Game], max_clicks: int, pool: Executor) -> Iterator[Game]:
+    """Play the games that are seated. They make their k-th click together; robots and metrics work in the pool.
+
+    Yields:
+        Each game when it is over: its robot is content, or has clicked `max_clicks` times.
+    """
+    going: Sequence[Game] = games
+    answers: Sequence[BoolMask | None] = [None] * len(games)
+    while going:
+        turns = list(zip(going, pool.map(Game.next_click, going, answers, [max_clicks] * len(going)), strict=True))
+        yield from (game for game, click in turns if click is None)
+        going = [game for game, click in turns if click is not None]
+        if going:
+            answers = table.answer(going, [click for _, click in turns if click is not None])

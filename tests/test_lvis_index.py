@@ -1,0 +1,271 @@
+"""The index of an LVIS JSON: says what the JSON says, fits it, and is never half there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from test_lvis import CONTENT, SQUARE, TWO_PARTS, UNCOMPRESSED, write
+
+from mfpgan.data import lvis_cache, lvis_index
+from mfpgan.data.lvis import LvisDataSet
+from mfpgan.data.lvis_cache import index_path, open_index
+from mfpgan.data.lvis_index import MAGIC, VERSION, LvisIndex
+from mfpgan.data.lvis_reader import read_json
+from mfpgan.data.segmentation import DOUBTFUL, FINE, draw, hits_a_pixel, segmentation_problem, verdicts
+from mfpgan.types import InputError
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A JSON that is large enough to be kept, with a cache of its own."""
+    monkeypatch.setattr(lvis_cache, "KEPT_FROM_BYTES", 0)
+    monkeypatch.setenv("MFPGAN_CACHE", str(tmp_path / "cache"))
+    return write(tmp_path, CONTENT)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every time that a JSON is read."""
+    done: list[Path] = []
+    monkeypatch.setattr(lvis_cache, "read_json", lambda path, progress: (done.append(path), read_json(path))[1])
+    return done
+
+
+def contents(index: LvisIndex) -> Any:
+    objects = [index.object(number) for number in range(index.object_count)]
+    return (
+        [index.image(number) for number in range(index.image_count)],
+        [(item.id, item.image, item.category, item.area_px) for item in objects],
+        [[np.asarray(part).tolist() for part in item.segmentation] for item in objects],
+        index.categories, index.frequencies, index.left_out, index.group_start.tolist(),
+    )  # fmt: skip
+
+
+def test_it_says_what_the_json_says(path: Path) -> None:
+    images, objects, segmentations, categories, frequencies, left_out, groups = contents(open_index(path))
+    assert [(image.id, image.names, image.height, image.width) for image in images] == [
+        (9, ("train2017/000000000009.jpg", "000000000009.jpg"), 6, 8),
+        (4, ("four.png",), 6, 8),
+        (5, ("never_looked_at.png",), 6, 8),
+    ]
+    # Areas of the polygons; of the run lengths [0, 6, 36, 6] the marked ones.
+    assert objects == [(12, 0, "cup", 8.0), (13, 0, "cup", 8.0), (11, 1, "dog", 12.0)]
+    assert segmentations == [SQUARE, TWO_PARTS, UNCOMPRESSED["counts"]]
+    assert (categories, frequencies) == (("cup", "dog"), ("", ""))
+    assert [where for where, _ in left_out] == ["annotation 15"]
+    assert groups == [0, 2, 3]
+
+
+def test_the_order_of_the_lists_does_not_matter(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({key: CONTENT[key] for key in ("annotations", "categories", "images")}))
+    assert contents(open_index(other)) == contents(open_index(path))
+
+
+def test_area_and_frequency_are_the_jsons(path: Path) -> None:
+    content = json.loads(path.read_text())
+    content["categories"][1]["frequency"] = "r"
+    content["annotations"][1]["area"] = 7.5
+    path.write_text(json.dumps(content))
+    index = open_index(path)
+    assert index.frequencies == ("", "r")
+    assert index.object_area.tolist() == [7.5, 8, 12]
+    assert index.object_category.tolist() == [0, 0, 1]
+
+
+NUMBERS = st.integers(-100, 900).map(lambda value: value / 100) | st.floats(-2, 10) | st.integers(-2, 9)
+PARTS = st.lists(
+    st.lists(NUMBERS, min_size=6, max_size=10).filter(lambda part: len(part) % 2 == 0), min_size=1, max_size=3
+)
+RLE = st.lists(st.booleans(), min_size=48, max_size=48).map(
+    lambda bits: coco_mask.encode(np.asfortranarray(np.array(bits, np.uint8).reshape(6, 8)))
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PARTS | RLE.map(lambda rle: {"size": rle["size"], "counts": rle["counts"].decode()}), max_size=6))
+def test_every_coordinate_comes_back_and_every_verdict_is_the_checks(
+    tmp_path_factory: pytest.TempPathFactory, segmentations: list[Any]
+) -> None:
+    """To the bit, so the masks are those of the JSON."""
+    folder = tmp_path_factory.mktemp("one")
+    annotations = [
+        {"id": number, "image_id": 9, "category_id": 1, "segmentation": item}
+        for number, item in enumerate(segmentations)
+    ]
+    tables, problems = read_json(write(folder, {**CONTENT, "annotations": annotations}))
+    index = LvisIndex.of(tables)
+    expected = {number: segmentation_problem(item, 6, 8) for number, item in enumerate(segmentations)}
+    kept = [number for number, problem in expected.items() if problem is None]
+    assert [index.object(place).id for place in range(index.object_count)] == kept
+    assert [problem.sentence for problem in problems] == [f"{why}." for why in expected.values() if why]
+    for place, number in enumerate(kept):
+        found, item = index.segmentation(place), segmentations[number]
+        if isinstance(item, list):
+            assert [part.tolist() for part in found] == [[float(value) for value in part] for part in item]
+        assert (draw(found, 6, 8) == draw(item, 6, 8)).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PARTS, min_size=1, max_size=4), st.integers(1, 40), st.integers(1, 40))
+def test_verdicts_are_those_of_the_check(outlines: list[Any], height: int, width: int) -> None:
+    values = np.array([value for parts in outlines for part in parts for value in part], np.float64)
+    lengths = np.array([len(part) for parts in outlines for part in parts], np.int32)
+    counts = np.array([len(parts) for parts in outlines], np.int32)
+    sides = [np.full(len(outlines), side, np.int32) for side in (height, width)]
+    found, _ = verdicts(values, lengths, counts, *sides)
+    for verdict, parts in zip(found, outlines, strict=True):
+        fine = verdict == FINE or (verdict == DOUBTFUL and hits_a_pixel(parts, height, width))
+        assert fine == (segmentation_problem(parts, height, width) is None)
+
+
+def test_a_second_opening_reads_no_json(path: Path, readings: list[Path]) -> None:
+    first = contents(open_index(path))
+    assert contents(open_index(path)) == first
+    assert len(readings) == 1
+    assert LvisDataSet(path).digest() == LvisDataSet(path, strict=False).digest()
+
+
+def test_small_files_are_not_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lvis_cache, "KEPT_FROM_BYTES", path.stat().st_size + 1)
+    kept = open_index(path)
+    assert not index_path(path).exists()
+    monkeypatch.setattr(lvis_cache, "KEPT_FROM_BYTES", path.stat().st_size)
+    assert contents(open_index(path)) == contents(kept)
+    assert index_path(path).exists()
+
+
+def test_it_is_built_anew_when_the_json_changes(path: Path, readings: list[Path]) -> None:
+    open_index(path)
+    text = path.read_text()
+    path.write_text(text.replace('"dog"', '"cat"'))  # as long as before
+    assert open_index(path).categories == ("cup", "cat")
+    path.write_text(text.replace('"dog"', '"mouse"'))
+    assert open_index(path).categories == ("cup", "mouse")
+    assert len(readings) == 3
+
+
+def test_a_json_that_was_only_touched_is_not_read_again(path: Path, readings: list[Path]) -> None:
+    first = contents(open_index(path))
+    path.write_bytes(path.read_bytes())
+    assert contents(open_index(path)) == first
+    assert contents(open_index(path)) == first
+    assert len(readings) == 1
+
+
+def test_two_files_of_one_name_have_an_index_each(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = write(tmp_path / "other", {**CONTENT, "annotations": []})
+    assert (open_index(path).object_count, open_index(other).object_count, open_index(path).object_count) == (3, 0, 3)
+
+
+def test_a_damaged_index_is_built_anew(path: Path, readings: list[Path]) -> None:
+    first = contents(open_index(path))
+    kept = index_path(path)
+    whole = kept.read_bytes()
+    spoilt = [whole[:length] for length in (0, 5, len(MAGIC) + 3, len(MAGIC) + 12, 200, len(whole) - 1)]
+    spoilt += [b"x" + whole[1:], whole + b"x", whole.replace(b'"layout"', b'"layuot"')]
+    spoilt += [MAGIC + struct.pack("<IQ", VERSION, 2**60) + whole[len(MAGIC) + 12 :]]
+    spoilt += [MAGIC + struct.pack("<IQ", VERSION - 1, 9) + whole[len(MAGIC) + 12 :]]
+    for number, content in enumerate(spoilt, start=2):
+        kept.write_bytes(content)
+        assert contents(open_index(path)) == first
+        assert len(readings) == number
+        assert kept.read_bytes() == whole
+
+
+def test_an_index_of_a_newer_version_is_refused_and_left(path: Path) -> None:
+    open_index(path)
+    kept = index_path(path)
+    newer = MAGIC + struct.pack("<IQ", VERSION + 1, 9) + b"whatever"
+    kept.write_bytes(newer)
+    with pytest.raises(
+        InputError, match=rf"index of version {VERSION + 1}, this mfpgan reads {VERSION}; update mfpgan"
+    ):
+        open_index(path)
+    assert kept.read_bytes() == newer
+
+
+def test_a_wrong_or_cut_json_leaves_nothing(path: Path) -> None:
+    text = path.read_text()
+    for broken in (text[: len(text) // 2], text.replace('"image_id": 4', '"image_id": 77')):
+        path.write_text(broken)
+        with pytest.raises(InputError, match=r"lvis_v1_train\.json"):
+            open_index(path)
+        assert [item.suffix for item in index_path(path).parent.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_build_that_breaks_off_leaves_nothing(
+    fault: BaseException, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(file: BinaryIO, tables: Any) -> None:
+        file.write(MAGIC)
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lvis_cache, "write_index", half)
+        expected = InputError if isinstance(fault, OSError) else KeyboardInterrupt
+        with pytest.raises(expected) as caught:
+            open_index(path)
+    if isinstance(fault, OSError):
+        assert "cannot be kept there (No space left on device); make room" in str(caught.value)
+    assert [item.suffix for item in index_path(path).parent.iterdir()] == [".lock"]
+    # What a killed process could not clear away, the next build does.
+    remains = index_path(path).parent / f".{index_path(path).name}.abc.part"
+    remains.write_bytes(MAGIC)
+    open_index(path)
+    assert not remains.exists()
+
+
+@pytest.mark.parametrize("count", [2])
+def test_processes_that_build_at_once_do_not_hurt_each_other(count: int, path: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from mfpgan.data import lvis_cache as c; c.KEPT_FROM_BYTES = 0\n"
+        "read = c.read_json\n"
+        "def slow(*a): print('read', flush=True); time.sleep(.5); return read(*a)\n"
+        "c.read_json = slow; print(c.open_index(Path(sys.argv[1])).object_count)"
+    )
+    words = [sys.executable, "-c", script, str(path)]
+    started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    answers = sorted(process.communicate(timeout=60)[0].split() for process in started)
+    assert answers == [["3"]] * (count - 1) + [["read", "3"]], "one builds, the others wait"
+
+
+def test_an_unwritable_cache_is_a_sentence(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MFPGAN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"index of lvis_v1_train\.json cannot be kept there .*MFPGAN_CACHE"):
+        open_index(path)
+
+
+def test_another_process_gets_a_path_and_not_a_copy(path: Path) -> None:
+    index = open_index(path)
+    packed = pickle.dumps(index)
+    assert len(packed) < 1000
+    assert contents(pickle.loads(packed)) == contents(index)
+    index_path(path).unlink()
+    with pytest.raises(InputError, match="the index has gone"):
+        pickle.loads(packed)
+    in_memory = LvisIndex.of(read_json(path)[0])
+    assert contents(pickle.loads(pickle.dumps(in_memory))) == contents(index)
+
+
+def test_every_array_has_a_fixed_type(path: Path) -> None:
+    index = open_index(path)
+    for name, kind in lvis_index.ARRAYS.items():
+        array = index._arrays[name]
+        assert array.dtype == kind
+        assert not array.flags.writeable
