@@ -226,6 +226,15 @@ def test_an_alarm_that_lasts_is_not_repeated_when_another_comes_and_goes() -> No
     assert watchdog.level == 0.5
 
 
+def test_logs_without_a_patch_that_differs_are_passed_over() -> None:
+    nothing = {"d/real_accuracy": 0.5, "d/fake_accuracy": 0.5, "d/spread": 0.5, "d/gap": 0.0, "d/differing": 0.0}
+    watchdog = Watchdog()
+    assert not any(looks(watchdog, nothing, 2 * PATIENCE))
+    assert looks(watchdog, WINS, WINDOW - 1) == QUIET[1:]
+    assert watchdog.look(nothing) == ""
+    assert watchdog.look(WINS).startswith("The discriminator wins")
+
+
 def test_numbers_that_are_none_are_no_life() -> None:
     *_, words = looks(Watchdog(), HEALTHY | {"d/spread": float("nan"), "d/gap": float("nan")})
     assert words.startswith("The discriminator is dead")

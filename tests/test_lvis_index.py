@@ -138,6 +138,30 @@ def test_a_second_opening_reads_no_json(path: Path, readings: list[Path]) -> Non
     assert LvisDataSet(path).digest() == LvisDataSet(path, strict=False).digest()
 
 
+def test_a_json_that_changes_while_it_is_read_is_refused(path: Path) -> None:
+    text = path.read_text()
+
+    def change(done: int, size: int) -> None:
+        path.with_suffix(".new").write_text(text.replace('"dog"', '"mouse"'))
+        path.with_suffix(".new").replace(path)  # who has it open reads the old one to its end
+
+    with pytest.raises(InputError, match="changed while it was read"):
+        open_index(path, change)
+    assert not index_path(path).exists()
+    assert open_index(path).categories == ("cup", "mouse")
+
+
+def test_names_that_no_file_can_have_and_sizes_in_floats_are_sentences(path: Path) -> None:
+    content = json.loads(path.read_text())
+    content["images"][0]["coco_url"] = "x" * 300 + ".jpg"
+    content["annotations"][0]["segmentation"]["size"] = [6.0, 8.0]
+    path.write_text(json.dumps(content))
+    data = LvisDataSet(path)
+    assert ("annotation 11", "the RLE size is [6.0, 8.0], expected [6, 8] as the image says.") in data.index.left_out
+    with pytest.raises(InputError, match="was not found"):
+        data[0]
+
+
 def test_small_files_are_not_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lvis_cache, "KEPT_FROM_BYTES", path.stat().st_size + 1)
     kept = open_index(path)
@@ -176,7 +200,12 @@ def test_a_damaged_index_is_built_anew(path: Path, readings: list[Path]) -> None
     kept = index_path(path)
     whole = kept.read_bytes()
     spoilt = [whole[:length] for length in (0, 5, len(MAGIC) + 3, len(MAGIC) + 12, 200, len(whole) - 1)]
-    spoilt += [b"x" + whole[1:], whole + b"x", whole.replace(b'"layout"', b'"layuot"')]
+    spoilt += [
+        whole.replace(b'"cup"', b'"cap"'),
+        b"x" + whole[1:],
+        whole + b"x",
+        whole.replace(b'"layout"', b'"layuot"'),
+    ]
     spoilt += [MAGIC + struct.pack("<IQ", VERSION, 2**60) + whole[len(MAGIC) + 12 :]]
     spoilt += [MAGIC + struct.pack("<IQ", VERSION - 1, 9) + whole[len(MAGIC) + 12 :]]
     for number, content in enumerate(spoilt, start=2):
@@ -256,8 +285,15 @@ def test_another_process_gets_a_path_and_not_a_copy(path: Path) -> None:
     packed = pickle.dumps(index)
     assert len(packed) < 1000
     assert contents(pickle.loads(packed)) == contents(index)
+    text = path.read_text()
+    path.write_text(text.replace('"dog"', '"mouse"'))
+    open_index(path)
+    with pytest.raises(InputError, match="removed or replaced"):
+        pickle.loads(packed)
+    path.write_text(text)
+    index = open_index(path)
     index_path(path).unlink()
-    with pytest.raises(InputError, match="the index has gone"):
+    with pytest.raises(InputError, match="removed or replaced"):
         pickle.loads(packed)
     in_memory = LvisIndex.of(read_json(path)[0])
     assert contents(pickle.loads(pickle.dumps(in_memory))) == contents(index)

@@ -24,6 +24,8 @@ WINDOW_BYTES = 1 << 21
 LONGEST_BYTES = 1 << 28
 """A single value above is refused, or a damaged file could take all the memory there is."""
 _PIECE_BYTES = 1 << 14
+ALONE = 1000
+"""So many entries at most that were decoded one by one come together."""
 _TAIL_CHARACTERS = 16
 """So close to the end of the text a fault may come from the cut: no word or escape of JSON's grammar is longer."""
 _SPACE = b" \t\n\r"
@@ -67,7 +69,7 @@ def _lists(window: _Window, names: Collection[str], path: Path) -> Iterator[tupl
     else:
         for key in _keys(window):
             if key not in names:
-                window.value()
+                _pass_over(window)
             elif key in found:
                 raise InputError(f"{path}: the list {key!r} is there twice; merge them, or give another file.")
             elif window.peek() != b"[":
@@ -83,6 +85,15 @@ def _lists(window: _Window, names: Collection[str], path: Path) -> Iterator[tupl
             raise InputError(
                 f"{path}: no list {name!r} in it, which an LVIS or COCO instances JSON has; give such a file."
             )
+
+
+def _pass_over(window: _Window) -> None:
+    """A value that nobody wants; a list in pieces, as it may be as long as those that are wanted."""
+    if window.peek() != b"[":
+        window.value()
+        return
+    for _ in _entries(window):
+        pass
 
 
 def _keys(window: _Window) -> Iterator[str]:
@@ -106,13 +117,18 @@ def _entries(window: _Window) -> Iterator[list[Any]]:
     """The entries of the list that begins here, some at a time."""
     window.take(b"[")
     border: tuple[bytes, int] | None = None
+    alone: list[Any] = []
     if window.peek() != b"]":
         while True:
             many = window.values(*border) if border else []
-            if many:
-                yield many
-                continue
-            yield [window.value()]
+            if many or len(alone) == ALONE:
+                if alone:
+                    yield alone
+                    alone = []
+                if many:
+                    yield many
+                    continue
+            alone.append(window.value())
             end = window.place - 1
             if window.peek() == b"]":
                 break
@@ -121,6 +137,8 @@ def _entries(window: _Window) -> Iterator[list[Any]]:
             if border is None:
                 border = window.border(end)
     window.take(b"]")
+    if alone:
+        yield alone
 
 
 class _Window:

@@ -6,6 +6,7 @@ LVIS v1 names no file: the photo's path is the tail of `coco_url` ("train2017/00
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mfpgan.data.facts import Facts
@@ -108,8 +109,9 @@ class LvisDataSet:
         names = self.index.image(image).names
         for folder in self._folders:
             for name in names:
-                if (folder / name).is_file():
-                    return folder / name
+                with suppress(OSError):  # a name that no file can have
+                    if (folder / name).is_file():
+                        return folder / name
         places = ", ".join(str(folder) for folder in self._folders)
         raise InputError(f"photo {names[0]} of {self.path} was not found in {places}; name its folder with --images.")
 

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class LvisIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
             return LvisIndex, (self._meta, self._arrays, None)
-        return _mapped, (self._path,)
+        return _mapped, (self._path, self.source.digest)
 
     @classmethod
     def of(cls, tables: Tables) -> LvisIndex:
@@ -173,7 +174,9 @@ class LvisIndex:
 
     def group(self, image: int) -> range:
         """The objects of image number `image`."""
-        first, end = np.searchsorted(self._arrays["object_image"], (image, image + 1))
+        # Of the same type, or the whole column would be converted.
+        ends = np.array((image, image + 1), np.int32)
+        first, end = np.searchsorted(self._arrays["object_image"], ends)
         return range(int(first), int(end))
 
 
@@ -185,7 +188,8 @@ def write_index(file: BinaryIO, tables: Tables) -> None:
         layout[name] = (start, count)
         start += -(-count * kind.itemsize // _ALIGNMENT) * _ALIGNMENT
     header = json.dumps({**_meta(tables), "layout": layout, "bytes": start}).encode()
-    header += b" " * (-(len(MAGIC) + 12 + len(header)) % _ALIGNMENT)
+    header += b" " * (-(len(MAGIC) + 20 + len(header)) % _ALIGNMENT)
+    header = b"%08x" % zlib.crc32(header) + header
     file.write(MAGIC + struct.pack("<IQ", VERSION, len(header)) + header)
     for name, kind in ARRAYS.items():
         written = 0
@@ -196,6 +200,9 @@ def write_index(file: BinaryIO, tables: Tables) -> None:
 
 def read_index(path: Path) -> LvisIndex | None:
     """The index in this file; None if there is none, or it is damaged or of an older version, so that it is to be built.
+
+    What is damaged shows in the length and in the header's checksum. The arrays are not read for that: it would cost what
+    the mapping saves, and they are trusted as any file on a disk is.
 
     Raises:
         InputError: a newer version of mfpgan made it.
@@ -214,7 +221,10 @@ def read_index(path: Path) -> LvisIndex | None:
             size = os.fstat(file.fileno()).st_size
             if version < VERSION or start > size:
                 return None
-            meta = json.loads(file.read(length))
+            header = file.read(length)
+            if int(header[:8], 16) != zlib.crc32(header[8:]):
+                return None
+            meta = json.loads(header[8:])
             if start + meta["bytes"] != size:
                 return None
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -232,10 +242,10 @@ def read_index(path: Path) -> LvisIndex | None:
         return None
 
 
-def _mapped(path: Path) -> LvisIndex:
+def _mapped(path: Path, digest: str) -> LvisIndex:
     index = read_index(path)
-    if index is None:
-        raise InputError(f"{path}: the index has gone while it was in use; start again, and it is built anew.")
+    if index is None or index.source.digest != digest:
+        raise InputError(f"{path}: the index was removed or replaced while it was in use; start again.")
     return index
 
 

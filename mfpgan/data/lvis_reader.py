@@ -22,6 +22,7 @@ from mfpgan.data.photos import MAX_PIXELS
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import FINE, WRONG, hits_a_pixel, runs_of, segmentation_problem, verdicts
 from mfpgan.data.spool import Spool
+from mfpgan.types import InputError
 
 LARGEST_ID = 2**62
 WITHOUT_ID = "an entry is an object with an integer id"
@@ -45,14 +46,25 @@ def read_json(
         OSError: no room in the spool.
     """
     reader = _Reader(path, Spool(None) if spool is None else spool)
+    before = _state(path)
     digest = hashlib.sha256()
     lists = {"images": reader.images, "annotations": reader.annotations, "categories": reader.categories}
     counts = dict.fromkeys(lists, 0)
     for name, entries in read_lists(path, lists, progress, digest.update):
         lists[name](counts[name], entries)
         counts[name] += len(entries)
-    state = path.stat()
-    return reader.finish(Source(state.st_size, state.st_mtime_ns, digest.hexdigest()[:16]))
+    if _state(path) != before:
+        raise InputError(f"{path}: the file changed while it was read; start again when it is complete.")
+    return reader.finish(Source(*before, digest.hexdigest()[:16]))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of change; of a file that is not there zeros, for whoever opens it says so better."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
 
 
 _Head = tuple[int, int, int, int]
@@ -150,7 +162,7 @@ class _Reader:
                 self._unknown(number, identity, "category", category_id)
             elif number not in twice:
                 reason = segmentation_problem(segmentation, *self._images[image_id][:2])
-                self._skip(number, identity, reason or "it cannot be drawn")
+                self._skip(number, identity, str(reason))
         tables = [self._judged(chunk, images, categories, sizes, twice) for chunk in self._chunks]
         arrays = _sorted_by_image(tables) | _image_arrays(self._images, sizes)
         arrays |= {"part_length": [chunk.lengths for chunk in self._chunks]}
@@ -195,7 +207,7 @@ class _Reader:
 
     def _head(self, number: int, identity: int, entry: dict[str, Any]) -> _Head | None:
         """Of an annotation with a segmentation; None for crowds and, with a problem noted, for others."""
-        if entry.get("iscrowd", 0) not in (0, False):
+        if entry.get("iscrowd") not in (0, False, None):
             return None
         image, category = entry.get("image_id"), entry.get("category_id")
         if type(image) is not int or abs(image) > LARGEST_ID:
@@ -225,7 +237,8 @@ class _Reader:
         parts = np.array(list(map(len, outlines.contents)), np.int32)
         lengths = np.array(list(map(len, chain.from_iterable(outlines.contents))), np.int32)
         per_object = np.add.reduceat(lengths, np.cumsum(parts) - parts)
-        hundredths = np.rint(values * 100)
+        with np.errstate(over="ignore"):  # beyond all pictures, and refused for that
+            hundredths = np.rint(values * 100)
         exact = (np.abs(hundredths) < 2**31) & (hundredths / 100 == values)
         exact_object = np.logical_and.reduceat(exact, np.cumsum(per_object) - per_object)
         no_size = np.zeros((0, 2), np.int64)
@@ -277,7 +290,8 @@ class _Reader:
             measured = np.add.reduceat(marked, starts)
             doubted = kept & ((chunk.sizes[:, 0] != heights) | (chunk.sizes[:, 1] != widths))
         else:
-            found, measured = verdicts(values, chunk.lengths, chunk.parts, heights, widths)
+            with np.errstate(over="ignore", invalid="ignore"):
+                found, measured = verdicts(values, chunk.lengths, chunk.parts, heights, widths)
             doubted = kept & (found != FINE)
         areas = np.where(np.isnan(areas), measured, areas).astype(np.float32)
         for place in np.flatnonzero(doubted):

@@ -36,6 +36,8 @@ def choose(
     if facts is None:
         flag = "categories" if min_area is None and max_area is None else "min-area and --max-area"
         raise InputError(f"{data.name} does not know the size or category of its objects; leave out --{flag}.")
+    if not len(data):
+        raise InputError(f"{data.name}: no usable object in it; `mfpgan data check` lists what is wrong.")
     keep = np.ones(len(data), np.bool_)
     if min_area is not None:
         keep &= facts.area_px >= min_area

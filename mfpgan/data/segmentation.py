@@ -182,7 +182,7 @@ def runs_of(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np
     """Run lengths of an RLE object, background first, that fill the image exactly and mark something; or what is wrong."""
     size, counts = segmentation.get("size"), segmentation.get("counts")
     pixels = height * width
-    if size != [height, width]:
+    if size != [height, width] or {*map(type, size)} != {int}:
         return f"the RLE size is {str(size)[:40]}, expected [{height}, {width}] as the image says"
     if isinstance(counts, str):
         numbers = _decode(counts.encode("utf-8", "replace"), pixels)
