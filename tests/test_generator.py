@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -30,6 +32,31 @@ def test_full_width_has_the_parameters_of_resnet34_with_a_unet_decoder(full: MFP
 def test_any_size_comes_back_as_one_channel_of_that_size(size: tuple[int, int]) -> None:
     generator = MFPResNetUNet(width=0.1).eval()
     assert generator(torch.rand(2, 3, *size), torch.zeros(2, 2, *size)).shape == (2, 1, *size)
+
+
+NARROW_BACKWARD = """
+import torch
+from mfpgan.models.generator import MFPResNetUNet
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+projection = MFPResNetUNet(width=0.1).encoder.layer2[0].downsample[0].to(memory_format=torch.channels_last)
+for _ in range(16):
+    x = torch.rand(4, 6, 64, 64)
+    exact = projection.weight.detach().double().requires_grad_()
+    torch.nn.functional.conv2d(x.double(), exact, stride=2).square().mean().backward()
+    projection.zero_grad()
+    projection(x.contiguous(memory_format=torch.channels_last)).square().mean().backward()
+    freed = [torch.rand(length) for length in range(1, 4000, 7)]
+    print(((projection.weight.grad - exact.grad).norm() / exact.grad.norm()).item())
+"""
+
+
+def test_a_narrow_network_survives_its_backward_pass_on_a_cpu() -> None:
+    """In a process of its own: oneDNN's strided 1x1 convolution ended it by a signal (its issue 6035)."""
+    result = subprocess.run([sys.executable, "-c", NARROW_BACKWARD], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert max(map(float, result.stdout.split())) < 1e-5
 
 
 def test_encoder_computes_what_torchvision_computes(full: MFPResNetUNet) -> None:

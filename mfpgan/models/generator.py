@@ -50,10 +50,22 @@ class _Encoder(nn.Module):
 def _stage(inputs: int, planes: int, *, blocks: int, stride: int) -> nn.Sequential:
     downsample = None
     if stride != 1 or inputs != planes:
-        downsample = nn.Sequential(nn.Conv2d(inputs, planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes))
+        downsample = nn.Sequential(_Projection(inputs, planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes))
     return nn.Sequential(
         BasicBlock(inputs, planes, stride, downsample), *(BasicBlock(planes, planes) for _ in range(blocks - 1))
     )
+
+
+class _Projection(nn.Conv2d):
+    """A 1x1 convolution with a stride and no bias, as one without a stride over the pixels that it reads.
+
+    The same sums. oneDNN's own strided one writes past its workspace in the backward pass where it reads 8 channels or
+    fewer (its issue 6035, in torch 2.14.1 on x86): narrow networks died by a signal in the middle of training.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        down, right = self.stride
+        return functional.conv2d(input[..., ::down, ::right], self.weight)
 
 
 class _UpBlock(nn.Module):
