@@ -206,10 +206,10 @@ class Trainer:
         stats = self.adversary.update(batch, maps, prob, self.step, position)
         push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
         check_finite(push.loss, "adversarial loss", self.step, "Lower --d-lr or --adv-weight")
-        self.optimizer.zero_grad(set_to_none=True)
         logits.backward(pull + push.gradient)
         check_finite(gradient_norm(self.generator), "generator's gradient", self.step, f"{lower} or --adv-weight")
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # here, for the gradients to be gone while the next step's graph is there
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
         return {
