@@ -217,17 +217,6 @@ def test_a_val_json_beside_the_train_json_is_found(tmp_path: Path) -> None:
     assert len(data.train.objects_of_image) == len(images) == 16
 
 
-def test_precision_and_device() -> None:
-    cpu = torch.device("cpu")
-    assert not build.use_bf16("auto", cpu)
-    assert build.use_bf16("bf16", cpu)
-    assert not build.use_bf16("fp32", cpu)
-    with pytest.raises(InputError, match="--device cuda:99"):
-        build.pick_device("cuda:99")
-    with pytest.raises(InputError, match="--device quantum"):
-        build.pick_device("quantum")
-
-
 def test_pretrained_weights_need_full_width(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

@@ -92,7 +92,7 @@ def test_the_file_is_a_function_of_size_and_seed(tmp_path: Path, monkeypatch: py
     assert len([*tmp_path.iterdir()]) == 3
 
 
-@pytest.mark.parametrize("name", ["opening", "loading", "training_step", "memory", "clicks", "session"])
+@pytest.mark.parametrize("name", ["opening", "loading", "training_step", "precision", "memory", "clicks", "session"])
 def test_every_benchmark_runs_quickly(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -97,6 +98,22 @@ def test_two_runs_of_one_seed_are_equal_to_the_bit(adv: str, tmp_path: Path) -> 
     assert first[0] == second[0]
     assert equal(first[1], second[1])
     assert not equal(first[1], other[1])
+
+
+def test_compiled_it_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for a real compiler, and handed to none: what such a one makes of it is rounded its own way."""
+    kernels: list[str] = []
+
+    def no_compiler(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        kernels.append(graph.graph.__class__.__name__)
+        return graph
+
+    plain = run(tmp_path, adv="hinge", val_images=1, eval_every=2)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=no_compiler))
+    compiled = run(tmp_path, adv="hinge", val_images=1, eval_every=2, compile=True)
+    assert len(kernels) == 1, "one pass, compiled once"
+    assert plain[0] == compiled[0]
+    assert equal(plain[1], compiled[1])
 
 
 @pytest.mark.parametrize("adv", ADVERSARIAL)

@@ -22,7 +22,7 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from mfpgan import build, tracking
+from mfpgan import build, devices, tracking
 from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import open_dataset
 from mfpgan.evaluation.interactive import evaluate_interactive
@@ -44,12 +44,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
 
-    device, data = build.pick_device(arguments.device), open_dataset(arguments.data, role="eval")
+    device, data = devices.pick_device(arguments.device), open_dataset(arguments.data, role="eval")
     if arguments.run_id:
         generator, config, _ = build.load_generator(tracking.fetch(tracking.find_run(arguments.run_id, RUNS)), device)
     else:
         config = TrainConfig(width=arguments.width, encoder_weights="none", memory=arguments.memory, clicks="mixed")
-        generator = build.place(build.generator_of(config)[0], device)
+        generator = devices.place(build.generator_of(config)[0], device)
     sizes = [1, *(arguments.batch_size or [EvalConfig().batch_size])]
     ways = [(precision, size) for size in sizes for precision in ("fp32", "bf16")]
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from measure import Row, in_turn, report
 
-from mfpgan import build
+from mfpgan import build, devices
 from mfpgan.cli.options import resolve
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
@@ -38,8 +38,8 @@ def main() -> None:
         settings = (*settings, "width=0.1")
         arguments.height, arguments.image_width, arguments.clicks, arguments.turns = 64, 64, 1, 1
     config = resolve(TrainConfig, {}, None, settings)
-    device = build.pick_device(config.device)
-    generator = build.place(build.generator_of(config)[0], device)
+    device = devices.pick_device(config.device)
+    generator = devices.place(build.generator_of(config)[0], device)
     image = np.random.default_rng(0).integers(0, 256, (arguments.height, arguments.image_width, 3), np.uint8)
     rows, medians = [], {}
     for precision in ("fp32", "bf16"):

@@ -117,7 +117,7 @@ def bare_steps(trainer: Trainer, users: Batch) -> Iterator[None]:
 def bare_step(trainer: Trainer, batch: Batch, guidance: Tensor) -> None:
     trainer.generator.train()
     with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16):
-        logits = trainer.generator(batch.image, guidance)
+        logits = trainer.training_pass(batch.image, guidance)
     logits = logits.float()
     answer = logits.detach().requires_grad_()
     loss = trainer.loss(answer, batch.target, batch.valid, pos_weight=trainer.config.pos_weight)

@@ -12,6 +12,7 @@ import click
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.diagnose import diagnose
 from mfpgan.cli.options import ConfigCommand, resolve
+from mfpgan.cli.process import computing
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 
@@ -78,6 +79,7 @@ def config_options(command: Any) -> Any:
     "--resume", metavar="RUN_ID", help="Go on with a stopped run, from its last checkpoint and with its config."
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved config and what would be read, and stop.")
+@computing
 def train(
     file: Path | None, settings: tuple[str, ...], name: str | None, resume: str | None, dry_run: bool, **options: Any
 ) -> int:
@@ -157,6 +159,7 @@ class Stopper:
 @config_options
 @click.option("--run-id", required=True, help="The run; a unique prefix of its id is enough.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON on stdout instead of tables.")
+@computing
 def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json: bool, **options: Any) -> int:
     """Evaluate a run, by default on BSDS500 where it is found; the numbers go into the run's MLflow page."""
     from mfpgan.cli import display, tables

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mfpgan.cli.process import computing
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--split", help="Part of the data set: train, val or test.")
 @click.option("--ignore-value", type=click.IntRange(1, 255), help='Mask value that means "do not count".')
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@computing
 def diagnose(run_id: str, limit: int, **options: Any) -> None:
     """Draw what a run's discriminator has learnt: what it says of drawn, predicted, spoilt and softened masks, what it
     dislikes on photos, and whether it pushes wrong pixels the right way.

@@ -18,6 +18,7 @@ from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import Progress
 from mfpgan.data.loader import validation_batches
 from mfpgan.data.subset import spread
+from mfpgan.devices import pick_device, precision_on
 from mfpgan.diagnosis.findings import Diagnosis, diagnose
 from mfpgan.figures.diagnosis import COLUMNS, diagnosis_page
 from mfpgan.files import write_atomically
@@ -66,7 +67,7 @@ class DiagnosisJob:
         folder = tracking.fetch(record)
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder}: this run's folder cannot be written, and the page goes there; copy the run.")
-        device = build.pick_device(config.device)
+        device = pick_device(config.device)
         adversary = build.load_adversary(folder, device)
         generator, trained, step = build.load_generator(folder, device)
         data, objects, note = _objects(record, trained, config, limit, progress)
@@ -98,7 +99,7 @@ class DiagnosisJob:
         Raises:
             InputError: the discriminator's answers are no numbers.
         """
-        precision = "bf16" if build.use_bf16(self.config.precision, self.device) else "fp32"
+        precision = precision_on(self.device, self.config.precision)
         found = diagnose(
             self.generator,
             self.adversary,

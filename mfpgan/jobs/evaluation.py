@@ -12,6 +12,7 @@ from mfpgan import build, tracking
 from mfpgan.clicks.strategies import make_strategy
 from mfpgan.config import EvalConfig
 from mfpgan.data import Progress
+from mfpgan.devices import pick_device, precision_on
 from mfpgan.evaluation.interactive import evaluate_interactive, robot_parameters
 from mfpgan.evaluation.record import record_report
 from mfpgan.evaluation.report import Report
@@ -62,8 +63,8 @@ class EvaluationJob:
         Args:
             progress: called as progress(protocol, done, in all).
         """
-        device = build.pick_device(self.config.device)
-        precision = "bf16" if build.use_bf16(self.config.precision, device) else "fp32"
+        device = pick_device(self.config.device)
+        precision = precision_on(device, self.config.precision)
         generator, trained, step = build.load_generator(self.folder, device, self.config.weights)
         single = interactive = None
         if self.config.protocol in ("single", "both"):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mfpgan import build, tracking
 from mfpgan.config import TrainConfig
+from mfpgan.devices import pick_device
 from mfpgan.models.generator import MFPResNetUNet
 
 RUNS = Path("runs")
@@ -26,6 +27,6 @@ def load_run(
         InputError: no such run, or its checkpoint cannot be used.
     """
     folder = tracking.fetch(tracking.find_run(run_id, RUNS))
-    generator, config, _ = build.load_generator(folder, build.pick_device(device), weights)
+    generator, config, _ = build.load_generator(folder, pick_device(device), weights)
     generator.eval()
     return generator, config

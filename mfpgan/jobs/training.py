@@ -13,6 +13,7 @@ import torch
 from mfpgan import build, tracking
 from mfpgan.config import TrainConfig
 from mfpgan.data import Progress
+from mfpgan.devices import check_compiler, layout_on, pick_device, precision_on
 from mfpgan.jobs.runs import RUNS
 from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.training.checkpoint import load_checkpoint
@@ -47,7 +48,10 @@ class TrainingJob:
         Raises:
             InputError: data, device or weights cannot be used.
         """
-        build.pick_device(config.device)
+        device = pick_device(config.device)
+        config = config.model_copy(update={"precision": precision_on(device, config.precision)})
+        if config.compile:
+            check_compiler(device)
         data = build.training_data(config, progress)
         generator, origin = build.generator_of(config)
         return cls(config, data, generator, origin, name)
@@ -100,12 +104,13 @@ class TrainingJob:
     def describe(self) -> str:
         """The resolved config as YAML, and what would be read and built as comments."""
         train = self.data.train
-        device = build.pick_device(self.config.device)
+        device = pick_device(self.config.device)
+        layout = "channels last" if layout_on(device) == torch.channels_last else "channels first"
         lines = [
             self.data.note,
             f"{len(train.objects_of_image)} images with {len(train)} objects; digest {train.digest()}.",
-            f"{self.plan.steps} steps of {self.config.batch_size} samples on {device}, "
-            f"{'bf16' if build.use_bf16(self.config.precision, device) else 'fp32'}; encoder: {self.encoder_origin}.",
+            f"{self.plan.steps} steps of {self.config.batch_size} samples on {device}, {self.config.precision}, {layout}; "
+            f"encoder: {self.encoder_origin}.",
         ]
         if self.config.adv != "off":
             norm = "with" if self.config.spectral else "without"

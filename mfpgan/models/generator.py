@@ -63,9 +63,9 @@ class _Projection(nn.Conv2d):
     fewer (its issue 6035, in torch 2.14.1 on x86): narrow networks died by a signal in the middle of training.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         down, right = self.stride
-        return functional.conv2d(input[..., ::down, ::right], self.weight)
+        return functional.conv2d(x[..., ::down, ::right], self.weight)
 
 
 class _UpBlock(nn.Module):

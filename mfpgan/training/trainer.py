@@ -110,6 +110,8 @@ class Trainer:
     optimizer: torch.optim.Optimizer = field(init=False)
     ema: AveragedModel | None = field(init=False)
     """Running mean of the generator's weights."""
+    training_pass: Callable[[Tensor, Tensor], Tensor] = field(init=False)
+    """The generator as a step calls it: itself, or compiled."""
     _last_play: tuple[Batch, Play] | None = field(init=False, default=None)
     """The users of the last batch, to be drawn."""
     _watchdog: Watchdog = field(init=False, default_factory=Watchdog)
@@ -121,6 +123,8 @@ class Trainer:
             self.generator.parameters(), lr=self.plan.lr, weight_decay=self.config.weight_decay, fused=True
         )
         self.ema = running_mean(self.generator, self.config.ema)
+        # Only this pass has one size from first to last; users and validation would compile anew for each of theirs.
+        self.training_pass = torch.compile(self.generator, dynamic=False) if self.config.compile else self.generator
 
     @property
     def precision(self) -> str:
@@ -192,7 +196,7 @@ class Trainer:
         maps = guidance[:, :2]  # the adversary judges a mask by photo and clicks; the memory is the generator's own
         self.generator.train()  # play and validation leave it in eval mode
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.generator(batch.image, guidance)
+            logits = self.training_pass(batch.image, guidance)
         # The losses meet at the logits, so that each player's gradient is known there, the discriminator's graph is gone
         # before the generator goes back through its own, and no part of either is walked twice.
         logits = logits.float()
@@ -206,10 +210,10 @@ class Trainer:
         stats = self.adversary.update(batch, maps, prob, self.step, position)
         push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
         check_finite(push.loss, "adversarial loss", self.step, "Lower --d-lr or --adv-weight")
-        logits.backward(pull + push.gradient)
+        torch.autograd.backward(logits, pull + push.gradient)
         check_finite(gradient_norm(self.generator), "generator's gradient", self.step, f"{lower} or --adv-weight")
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)  # here, for the gradients to be gone while the next step's graph is there
+        self.optimizer.zero_grad(set_to_none=True)  # now: the next step's graph finds their memory free
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
         return {
