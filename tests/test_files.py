@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,24 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
     loaded = load_checkpoint(tmp_path / "deep" / "last.pt")
     assert torch.equal(loaded["generator"]["w"], parts["generator"]["w"])
     assert (loaded["step"], loaded["config"]) == (7, "a: 1")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize("room", [0, 1_000, 70_000, 200_000])
+def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(room: int, tmp_path: Path) -> None:
+    import resource  # not on Windows
+
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"generator": {"w": torch.ones(3)}})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(path, {"generator": {"w": torch.ones(60_000), "b": torch.ones(9)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.equal(load_checkpoint(path)["generator"]["w"], torch.ones(3))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 class Bomb:

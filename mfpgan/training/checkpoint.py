@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mfpgan.files import read_weights, write_atomically
+from mfpgan.files import atomic_file, read_weights
 from mfpgan.types import InputError
 
 FORMAT = 1
 
 
 def save_checkpoint(path: Path, parts: dict[str, Any]) -> None:
-    """Write `parts` to `path`; a crash or a full disk leaves the old file as it was."""
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **parts}, buffer)
-    write_atomically(path, buffer.getbuffer())
+    """Write `parts` to `path`; a crash or a full disk leaves the old file as it was.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with atomic_file(path) as file:
+        try:
+            torch.save({"format": FORMAT, **parts}, file)
+        except RuntimeError as error:  # torch's own, on top of what the file said
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
