@@ -184,5 +184,10 @@ def default_workers() -> int:
     At most 8: one core reads some 130 samples a second at 256 pixels, so 8 read a thousand, more than these networks train
     on; and a machine of 64 cores has mostly 8 GPUs, with a run on each.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return 0 if cores <= 2 else min(cores - 1, 8)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: in a container or under Slurm fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
