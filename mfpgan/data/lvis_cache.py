@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.lvis_index import LvisIndex, Source, Tables, read_index, write_index
 from mfpgan.data.lvis_reader import read_json
 from mfpgan.data.mask_cache import cache_folder
@@ -76,16 +78,19 @@ def index_path(path: Path) -> Path:
 def _build(kept: Path, path: Path, old: LvisIndex | None, progress: Callable[[int, int], None] | None) -> None:
     state = path.stat()
     source = Source(state.st_size, state.st_mtime_ns, "")
-    # A file that was only touched or copied over itself: its digest takes a second, another index half a minute.
-    touched = old is not None and old.source.size == source.size and _digest(path) == old.source.digest
     with Spool(kept.parent) as spool:
-        tables = (
-            old.tables(source._replace(digest=old.source.digest))
-            if touched and old is not None
-            else _read(path, progress, spool)
-        )
+        tables = _of_the_same_content(old, source, path) or _read(path, progress, spool)
         with atomic_file(kept) as file:
             write_index(file, tables)
+
+
+def _of_the_same_content(old: LvisIndex | None, source: Source, path: Path) -> Tables | None:
+    """What the old index says, if the file was only touched or copied over itself: a digest takes a second, an index a minute."""
+    if old is None or old.source.size != source.size or _digest(path) != old.source.digest:
+        return None
+    with suppress(DamagedError):
+        return old.tables(source._replace(digest=old.source.digest))
+    return None
 
 
 def _read(path: Path, progress: Callable[[int, int], None] | None, spool: Spool | None = None) -> Tables:
