@@ -14,6 +14,7 @@ from PIL import Image
 
 from mfpgan.data import open_dataset
 from mfpgan.data.folder import FolderDataSet
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.loader import collate, default_workers, training_batches, validation_batches, with_others
 from mfpgan.data.order import Order
 from mfpgan.data.subset import Subset, hold_out
@@ -204,6 +205,21 @@ def test_nothing_readable_is_one_sentence(workers: int) -> None:
         batches(Gone(), range(2), workers)
     assert str(caught.value).startswith("20 images in a row could not be read; `mfpgan data check`")
     assert str(caught.value).endswith("The first: c.jpg: damaged.")
+
+
+class Torn(Broken):
+    """The index behind it is damaged at one object."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 2:
+            raise DamagedError("a.index: damaged.")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_index_is_not_skipped_over(workers: int) -> None:
+    with pytest.raises(InputError, match=r"^a\.index: damaged\.$"):
+        batches(Torn(), range(8), workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
