@@ -13,7 +13,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -84,8 +84,16 @@ class Source(NamedTuple):
     size: int
     """In bytes."""
     mtime_ns: int
+    ctime_ns: int
+    """The system's own note of the last change, which no program can set back as it can the other."""
     digest: str
     """First 16 hex digits of its SHA-256."""
+
+    @classmethod
+    def of(cls, path: Path, digest: str = "") -> Source:
+        """Of the file as it is now; raises OSError."""
+        state = path.stat()
+        return cls(state.st_size, state.st_mtime_ns, state.st_ctime_ns, digest)
 
 
 class Tables(NamedTuple):
@@ -96,8 +104,8 @@ class Tables(NamedTuple):
     """Name, and LVIS's frequency r, c or f, empty in COCO."""
     left_out: list[tuple[str, str]]
     """Objects that cannot be drawn: "annotation 7", and why."""
-    arrays: Mapping[str, Sequence[NDArray[Any]]]
-    """For each name in ARRAYS its pieces."""
+    arrays: Mapping[str, Iterable[NDArray[Any]]]
+    """For each name in ARRAYS its pieces; they are gone through twice."""
 
 
 class LvisIndex:
@@ -127,11 +135,6 @@ class LvisIndex:
         """In memory, where no file can be written."""
         arrays = {name: np.concatenate([np.zeros(0, kind), *tables.arrays[name]]) for name, kind in ARRAYS.items()}
         return cls(_meta(tables), Columns(arrays), None)
-
-    def tables(self, source: Source) -> Tables:
-        """The same index of another source, to be written."""
-        categories = list(zip(self.categories, self.frequencies, strict=True))
-        return Tables(source, categories, self.left_out, {name: [self._columns.part(name)] for name in ARRAYS})
 
     @property
     def object_area(self) -> NDArray[np.float32]:
