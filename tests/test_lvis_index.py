@@ -380,6 +380,24 @@ def test_whoever_finds_the_damage_removes_no_index_but_his_own(pages: Path) -> N
     assert kept.read_bytes() == whole
 
 
+def test_damage_in_a_folder_that_cannot_be_written_to_is_the_users_to_remove(
+    pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_index(pages)
+    kept = index_path(pages)
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-6000] + bytes(1000) + whole[-5000:])
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(
+        InputError, match=r"damaged and cannot be removed \(Permission denied\); delete it and start again"
+    ):
+        contents(open_index(pages))
+
+
 def test_an_index_of_a_newer_version_is_refused_and_left(path: Path) -> None:
     open_index(path)
     kept = index_path(path)

@@ -121,12 +121,17 @@ class MappedColumns(Columns):
             self._map.madvise(getattr(mmap, advice), first, end - first)
 
     def _damaged(self) -> DamagedError:
-        """What to say; and the file goes, or it would be found again."""
-        with suppress(OSError):
+        """What to say; and the file goes, or the next start would find it again."""
+        remedy = "was removed; start again, and it is built anew"
+        try:
             state = self._path.stat()
             if (state.st_dev, state.st_ino) == self._file:  # otherwise somebody has built another one meanwhile
                 self._path.unlink()
-        return DamagedError(f"{self._path}: the index is damaged and was removed; start again, and it is built anew.")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            remedy = f"cannot be removed ({error.strerror}); delete it and start again"
+        return DamagedError(f"{self._path}: the index is damaged and {remedy}.")
 
 
 def write_columns(

@@ -13,6 +13,7 @@ import json
 import os
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,10 +185,12 @@ class LvisIndex:
 
     def group(self, image: int) -> range:
         """The objects of image number `image`."""
-        # Of the same type, or the whole column would be converted.
-        ends = np.array((image, image + 1), np.int32)
-        first, end = np.searchsorted(self._columns.part("object_image"), ends)
-        return range(int(first), int(end))
+        starts = self.group_start
+        # By halves: a page for each, where the whole column would have to be summed up.
+        place = bisect_left(range(len(starts) - 1), image, key=lambda group: self.image_of(int(starts[group])))
+        if place == len(starts) - 1 or self.image_of(int(starts[place])) != image:
+            return range(0)
+        return range(int(starts[place]), int(starts[place + 1]))
 
 
 def write_index(file: BinaryIO, tables: Tables) -> None:
