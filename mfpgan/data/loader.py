@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.order import Order
 from mfpgan.data.parts import parts_of
 from mfpgan.data.resize import resize_sample
@@ -31,9 +32,13 @@ class Drawn(NamedTuple):
     """None if nothing could be read."""
     skipped: tuple[Skipped, ...]
     """What could not be read before it."""
+    damage: str = ""
+    """Why nothing more can be read."""
 
     def error(self) -> InputError:
         """Why there is no sample."""
+        if self.damage:
+            return InputError(self.damage)
         return InputError(
             f"{len(self.skipped)} images in a row could not be read; `mfpgan data check` lists what is wrong. The first: "
             f"{self.skipped[0].sentence}"
@@ -70,7 +75,12 @@ class Positions(Dataset[Drawn]):
                     parts, others, [self.seed, position, AUGMENTATION_STREAM],
                     reduced=not self.order.shares_images,
                 )  # fmt: skip
-            except InputError as error:  # kept as words: a worker would wrap the exception in a page of its own
+            # Errors are kept as words: a worker would wrap the exception in a page of its own.
+            except (
+                DamagedError
+            ) as error:  # not this image's fault: to skip what cannot be looked up would change the run
+                return Drawn(None, tuple(skipped), str(error))
+            except InputError as error:
                 skipped.append(Skipped(image, str(error)))
             else:
                 return Drawn(sample, tuple(skipped))
