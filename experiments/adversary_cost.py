@@ -27,7 +27,7 @@ from mfpgan.config import TrainConfig
 from mfpgan.tracking import NoRun
 from mfpgan.training.trainer import Trainer
 
-USUAL = ("data=sample", "encoder_weights=none", "val_data=none", "workers=0")
+USUAL = ("data=sample", "encoder_weights=none", "val_data=none", "workers=0", "precision=fp32")
 
 
 def main() -> None:

@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--steps", type=int, default=8)
     arguments = parser.parse_args()
-    usual = ("data=sample", "encoder_weights=none", "val_data=none", "workers=0", f"steps={arguments.steps + 1}")
+    usual = ("data=sample", "encoder_weights=none", "val_data=none", "workers=0", "precision=fp32")
+    usual = (*usual, f"steps={arguments.steps + 1}")
     config = resolve(TrainConfig, {}, Path("strong"), (*usual, *arguments.settings))
 
     generator, _ = build.generator_of(config)

@@ -13,6 +13,7 @@ from mfpgan import tracking
 from mfpgan.clicks.encoding import USUAL_RADIUS_PX
 from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import DATASETS, Progress, Request, Role, find_default, open_dataset, recognise
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.folder import has_split
 from mfpgan.data.loader import default_workers, training_batches, validation_batches
 from mfpgan.data.order import Order
@@ -114,6 +115,8 @@ def _check_first(train: DataSet) -> None:
     for image in spread(len(groups), 3):
         try:
             train[groups[image][0]]
+        except DamagedError:  # no matter of single photos
+            raise
         except InputError as error:
             errors.append(error)
         else:

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mfpgan.types import InputError
 
@@ -39,8 +39,9 @@ def precision_on(device: torch.device, name: str = "auto") -> Literal["fp32", "b
     """
     if name != "auto":
         return "bf16" if name == "bf16" else "fp32"
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cuda":  # torch.cuda.is_bf16_supported asks the current card, which may be another
+        native = torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+        return "bf16" if native else "fp32"
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # not in every torch that will do
         return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
     return "fp32"
@@ -72,14 +73,17 @@ def denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def check_compiler(device: torch.device) -> None:
-    """Compile something small with torch.compile.
+def check_compiler(device: torch.device, precision: str) -> None:
+    """Compile a small network with torch.compile, and train it.
 
     Raises:
         InputError: it cannot be done here.
     """
+    network = place(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), device)
     try:
-        torch.compile(lambda x: x.sin() + 1)(torch.zeros(2, device=device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            answer: Tensor = torch.compile(network)(torch.zeros(1, 3, 8, 8, device=device))
+        torch.autograd.backward(answer.float().sum())
     except Exception as error:  # whatever torch's compiler, a C++ compiler or Triton may say
         raise InputError(
             f"--compile: torch.compile does not work on this machine ({_reason(error)}); leave it out, or install a C++ "

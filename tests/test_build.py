@@ -14,7 +14,9 @@ from PIL import Image
 from mfpgan import build
 from mfpgan.config import TrainConfig
 from mfpgan.data import SAMPLE_FOLDER
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.policy import repeat_factors
+from mfpgan.data.synthetic import SyntheticDataSet
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.tracking import CHECKPOINT
@@ -23,7 +25,7 @@ from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.ema import running_mean
 from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan
-from mfpgan.types import Batch, InputError
+from mfpgan.types import Batch, InputError, Sample
 
 
 def config(**changes: object) -> TrainConfig:
@@ -265,3 +267,18 @@ def test_one_photo_missing_is_no_reason_not_to_start(tmp_path: Path) -> None:
         path.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"000\.png: not readable"):
         build.training_data(config(data=str(folder), val_data="none"))
+
+
+def test_a_damaged_index_is_not_taken_for_a_missing_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other photos can be read, but the run would stop at the damaged part, hours later."""
+
+    sound = SyntheticDataSet.__getitem__
+
+    def damaged(data: SyntheticDataSet, index: int) -> Sample:
+        if index == data.objects_of_image[0][0]:
+            raise DamagedError("the index is damaged and was removed; start again, and it is built anew.")
+        return sound(data, index)
+
+    monkeypatch.setattr(SyntheticDataSet, "__getitem__", damaged)
+    with pytest.raises(DamagedError):
+        build.training_data(config(data="synthetic", val_data="none"))

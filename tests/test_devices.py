@@ -37,10 +37,10 @@ def test_auto_is_bfloat16_where_the_cpu_multiplies_it(
     assert precision_on(CPU) == "fp32", "an older torch does not say"
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_auto_is_bfloat16_on_a_cuda_card_that_has_it(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
-    assert precision_on(CUDA) == ("bf16" if native else "fp32")
+def test_auto_is_bfloat16_on_a_cuda_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card that is asked for: an A100 beside a T4."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: ((8, 0), (7, 5))[device.index])
+    assert [precision_on(torch.device("cuda", number)) for number in (0, 1)] == ["bf16", "fp32"]
     assert precision_on(torch.device("mps")) == "fp32"
 
 
@@ -79,8 +79,25 @@ def test_without_a_compiler_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", partial(compiler, backend="eager"))
-    check_compiler(CPU)
+    check_compiler(CPU, "bf16")
     monkeypatch.setattr(torch, "compile", partial(compiler, backend=broken))
     with pytest.raises(InputError, match=r"--compile: torch.compile does not work .* leave it out") as caught:
-        check_compiler(CPU)
+        check_compiler(CPU, "bf16")
     assert "\n" not in str(caught.value)
+
+
+ORDER = """
+import os, sys
+from mfpgan.cli.process import computing
+
+os.environ.pop("OMP_WAIT_POLICY", None)
+assert "torch" not in sys.modules
+computing(lambda: print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules))()
+os.environ["OMP_WAIT_POLICY"] = "active"
+computing(lambda: print(os.environ["OMP_WAIT_POLICY"]))()
+"""
+
+
+def test_openmp_is_told_before_torch_starts_it() -> None:
+    result = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["passive", "True", "active"]

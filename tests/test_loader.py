@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from mfpgan.data import open_dataset
+from mfpgan.data import loader, open_dataset
 from mfpgan.data.columns import DamagedError
 from mfpgan.data.folder import FolderDataSet
-from mfpgan.data.loader import collate, default_workers, training_batches, validation_batches, with_others
+from mfpgan.data.loader import (
+    collate,
+    default_workers,
+    training_batches,
+    usable_cores,
+    validation_batches,
+    with_others,
+)
 from mfpgan.data.order import Order
 from mfpgan.data.subset import Subset, hold_out
 from mfpgan.data.transforms import Augmentation
@@ -172,10 +180,29 @@ def test_a_worker_keeps_to_one_core() -> None:
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (3, 2), (8, 7), (64, 8)])
 def test_workers_take_the_cores_that_the_network_leaves(
-    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setattr(loader, "CPU_QUOTA", tmp_path / "cpu.max")
     assert default_workers() == workers
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert default_workers() == workers
+    (tmp_path / "cpu.max").write_text("250000 100000\n")
+    assert usable_cores() == min(cores, 2)
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert usable_cores() == 1
+
+
+class Killed(Threads):
+    """Whoever reads it dies, as for want of memory."""
+
+    def __getitem__(self, index: int) -> Sample:
+        os._exit(9)
+
+
+def test_a_loader_process_that_dies_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"a loader process ended unexpectedly .* fewer --workers"):
+        batches(Killed(), range(1), workers=1)
 
 
 class Gone(Broken):

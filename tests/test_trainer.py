@@ -12,7 +12,7 @@ import torch
 from test_adversary import every_saved_tensor_is_used
 from test_build import masks_folder
 
-from mfpgan import build
+from mfpgan import build, devices
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.config import TrainConfig
 from mfpgan.losses.adversarial import ADVERSARIAL
@@ -257,6 +257,27 @@ def test_a_fault_does_not_reach_the_checkpoint(fault: str, tmp_path: Path) -> No
         networks = (state[part]["discriminator"] if part == "adversary" else state[part] for state in (kept, saved))
         assert equal(*networks)
     assert all(torch.isfinite(value).all() for value in kept["generator"].values())
+
+
+@pytest.mark.parametrize("rules", [{"ema": 0.5}, {"adv": "hinge"}])
+def test_a_run_goes_on_in_another_memory_layout(
+    rules: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another device: each weight keeps its own moments, so the step is the same up to rounding."""
+    monkeypatch.setattr(devices, "layout_on", lambda _: torch.contiguous_format)
+    trainer = make(tmp_path, **rules)
+    trainer.stop_requested = True
+    for _ in range(2):
+        trainer.train(lambda _: None)
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        monkeypatch.setattr(devices, "layout_on", lambda _, layout=layout: layout)
+        resumed = make(tmp_path, **rules)
+        resumed.load_state_dict(load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
+        resumed.train(lambda _: None)
+        ends.append({**resumed.generator.state_dict(), **resumed.adversary.state_dict().get("discriminator", {})})
+    for name in ends[0]:
+        assert torch.allclose(ends[0][name], ends[1][name], rtol=1e-3, atol=2e-5), name
 
 
 def test_the_watchdogs_memory_is_in_the_checkpoint(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mfpgan.types import InputError
@@ -124,14 +125,20 @@ class MappedColumns(Columns):
         """What to say; and the file goes, or the next start would find it again."""
         remedy = "was removed; start again, and it is built anew"
         try:
-            state = self._path.stat()
-            if (state.st_dev, state.st_ino) == self._file:  # otherwise somebody has built another one meanwhile
-                self._path.unlink()
-        except FileNotFoundError:
+            with lock_of(self._path, wait=False):
+                state = self._path.stat()
+                if (state.st_dev, state.st_ino) == self._file:  # otherwise somebody has built another one meanwhile
+                    self._path.unlink()
+        except (FileNotFoundError, Timeout):  # somebody builds another one just now
             pass
         except OSError as error:
             remedy = f"cannot be removed ({error.strerror}); delete it and start again"
         return DamagedError(f"{self._path}: the index is damaged and {remedy}.")
+
+
+def lock_of(path: Path, *, wait: bool = True) -> FileLock:
+    """Whoever writes or removes the file `path` holds this. Without waiting, entering it raises filelock.Timeout."""
+    return FileLock(f"{path}.lock", timeout=-1 if wait else 0)
 
 
 def write_columns(

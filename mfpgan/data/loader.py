@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -21,6 +22,7 @@ from mfpgan.types import Batch, BoolMask, DataSet, InputError, Sample, Skipped
 
 AUGMENTATION_STREAM = 3
 """Third entry of a seed, beside the streams of `order`."""
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 MOST_ATTEMPTS = 20
 """Images tried for one position. With 1 % of them unreadable, where training stops, so many in a row never happen."""
 
@@ -76,9 +78,8 @@ class Positions(Dataset[Drawn]):
                     reduced=not self.order.shares_images,
                 )  # fmt: skip
             # Errors are kept as words: a worker would wrap the exception in a page of its own.
-            except (
-                DamagedError
-            ) as error:  # not this image's fault: to skip what cannot be looked up would change the run
+            except DamagedError as error:
+                # Not this image's fault: to skip what cannot be looked up would change the run.
                 return Drawn(None, tuple(skipped), str(error))
             except InputError as error:
                 skipped.append(Skipped(image, str(error)))
@@ -140,10 +141,18 @@ def training_batches(
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # its own: the loader would otherwise draw from the networks' stream
     )
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"a loader process ended unexpectedly ({str(error).splitlines()[0]}); look for want of memory, and start again "
+            "with fewer --workers."
+        ) from None
 
 
 def _one_thread() -> None:
@@ -203,13 +212,18 @@ def _as_tensor(mask: BoolMask) -> torch.Tensor:
 def default_workers() -> int:
     """Loader processes on this machine: on up to 2 cores they would take the network's own, beyond that a core each.
 
-    At most 8: one core reads some 130 samples a second at 256 pixels, so 8 read a thousand, more than these networks train
-    on; and a machine of 64 cores has mostly 8 GPUs, with a run on each.
+    At most 8: one core reads some 350 samples a second at 256 pixels (experiments/speed/loading.py), so 8 read more than these
+    networks train on; and a machine of 64 cores has mostly 8 GPUs, with a run on each.
     """
     cores = usable_cores()
     return 0 if cores <= 2 else min(cores - 1, 8)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: in a container or under Slurm fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: under Slurm or in a container fewer than the machine has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:  # a container's share of time, as `docker run --cpus=2` sets it: "200000 100000", or "max 100000"
+        quota, period = CPU_QUOTA.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores

@@ -16,8 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
-
+from mfpgan.data.columns import lock_of
 from mfpgan.data.lvis_index import LvisIndex, Source, Tables, read_index, write_index
 from mfpgan.data.lvis_reader import read_json
 from mfpgan.data.mask_cache import cache_folder
@@ -54,10 +53,10 @@ def open_index(path: Path, progress: Callable[[int, int], None] | None = None) -
         return index
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{kept}.lock"):
+        with lock_of(kept):
             index = read_index(kept)
             if index is None or not (_fits(index, kept, path) or _fits_by_digest(index, kept, path)):
-                for remains in kept.parent.glob(f".{kept.name}.*.part"):
+                for remains in kept.parent.glob(f".{kept.stem}.*.part"):
                     remains.unlink(missing_ok=True)
                 with Spool(kept.parent) as spool:
                     tables = _read(path, progress, spool)
@@ -89,8 +88,12 @@ def _fits(index: LvisIndex, kept: Path, path: Path) -> bool:
 
 def _fits_by_digest(index: LvisIndex, kept: Path, path: Path) -> bool:
     """A digest takes a second, another index a minute."""
-    state = Source.of(path)
-    if state.size != index.source.size or _digest(path) != index.source.digest:
+    try:
+        state = Source.of(path)
+        fits = state.size == index.source.size and _digest(path) == index.source.digest
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}); give the path of an LVIS or COCO JSON.") from None
+    if not fits:
         return False
     seen = [*_seen(kept)[-99:], state._replace(digest=index.source.digest)]
     with suppress(OSError):  # no room for it: then the digest is taken again

@@ -209,7 +209,7 @@ def read_index(path: Path) -> LvisIndex | None:
     What is damaged shows in checksums: of the header here, of the arrays when they are looked into.
 
     Raises:
-        InputError: a newer version of mfpgan made it.
+        InputError: a newer version of mfpgan made it, or it cannot be opened.
     """
     try:
         with path.open("rb") as file:
@@ -229,8 +229,10 @@ def read_index(path: Path) -> LvisIndex | None:
                 return None
             meta = json.loads(header)
             return LvisIndex(meta, MappedColumns(file, path, _START + length, ARRAYS, meta["lengths"]), path)
-    except (OSError, struct.error, DamagedError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, struct.error, DamagedError):
         return None
+    except OSError as error:
+        raise InputError(f"{path}: the index cannot be opened ({error.strerror}).") from None
 
 
 def _mapped(path: Path, digest: str) -> LvisIndex:

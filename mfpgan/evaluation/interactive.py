@@ -53,10 +53,10 @@ def evaluate_interactive(
         seed: of the robot's chance and of the bootstrap.
         limit: only the first so many images.
         batch_size: so many games at most, at images that the network computes at the same size, make their k-th click
-            together; fewer at large images, see `BATCH_PIXELS`. The rows are those of 1, one game after the other, as far as the network's answers are: in a batch
-            its sums run in another order.
+            together; fewer at large images, see `BATCH_PIXELS`. The rows are those of 1, one game after the other, as far as
+            the network's answers are: in a batch its sums run in another order.
         threads: of the robots and of the metrics in a batch; left out, one a core: OpenCV and NumPy release Python's lock
-            (on two cores two threads are 1.6 times as fast as one, four no faster). Changes nothing but the time.
+            meanwhile. Changes nothing but the time.
         progress: called as progress(games of the robot done, objects x repeats) after every game of the robot.
 
     Raises:

@@ -24,7 +24,7 @@ BATCH_PIXELS = 2**23
 A forward pass of the U-Net of width 1 without gradient takes 430 bytes a pixel in float32 and 260 in bfloat16 (process
 memory on a CPU, 1 and 2 million pixels), so a batch 3.4 GiB and 2.1 GiB on a GPU; on a CPU a pass has fewer pixels
 (`mfpgan.session.CPU_PIXELS`). Photos, masks and answers of a batch, 30 bytes a pixel, are 240 MiB on both: with zoom the
-network computes little, but 8 photos of 20 megapixels at once took 4 GiB.
+network computes little, but photos of 20 megapixels are large all the same.
 """
 WAITING_BATCHES = 4
 """So many batches' games and pixels wait at most for others of their size, so that data of many sizes cannot fill the

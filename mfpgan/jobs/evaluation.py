@@ -108,7 +108,8 @@ def _with_other_protocol(report: Report, path: Path) -> Report:
 
 
 def prefix_of(data: DataSet, config: EvalConfig) -> str:
-    """What the metrics of an evaluation begin with, so that only equal things share a name.
+    """What the metrics of an evaluation begin with, so that only answers to the same question share a name; the report says
+    on which device and in which number format they were computed.
 
     "bsds500" is the whole test split, the robot center, 20 clicks and seed 0; anything else is said: "bsds500-human",
     "bsds500-human-jitter0.2-10repeats", "bsds500-zoom", "bsds500-first50", "bsds500-5clicks", "bsds500-seed9". Parameters

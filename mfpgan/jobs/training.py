@@ -20,7 +20,7 @@ from mfpgan.training.checkpoint import load_checkpoint
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import InputError
 
-CHANGEABLE_ON_RESUME = ("device", "workers")
+CHANGEABLE_ON_RESUME = ("device", "workers", "compile")
 """Nothing else may change: the run would no longer be what its config says."""
 
 
@@ -51,7 +51,7 @@ class TrainingJob:
         device = pick_device(config.device)
         config = config.model_copy(update={"precision": precision_on(device, config.precision)})
         if config.compile:
-            check_compiler(device)
+            check_compiler(device, config.precision)
         data = build.training_data(config, progress)
         generator, origin = build.generator_of(config)
         return cls(config, data, generator, origin, name)
@@ -75,6 +75,8 @@ class TrainingJob:
         folder = tracking.fetch(tracking.find_run(run_id, RUNS))
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
+        if config.compile:
+            check_compiler(pick_device(config.device), config.precision)
         data = build.training_data(config, progress)
         state, generator = (
             load_checkpoint(folder / tracking.CHECKPOINT),
@@ -91,6 +93,11 @@ class TrainingJob:
     def warnings(self) -> list[str]:
         """What nobody should overlook: options without effect, and pretrained weights that were wanted and not had."""
         sentences = [] if self.resumed else self.config.warnings(self.plan.steps)  # said when the run began
+        device = pick_device(self.config.device)
+        if self.config.precision == "bf16" and precision_on(device) == "fp32":
+            sentences.append(
+                f"--precision bf16: {device} has no hardware for it here and computes it more slowly than fp32."
+            )
         if self.config.encoder_weights == "auto" and self.encoder_origin.startswith("none"):
             sentences.append(
                 f"The encoder starts from scratch: {self.encoder_origin}. Results will be far below those of a pretrained "

@@ -12,6 +12,7 @@ from torch import Tensor, distributed
 from mfpgan.losses.adversarial import AdversarialLoss, over_scales
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import Presentation
+from mfpgan.training.checkpoint import load_optimizer
 from mfpgan.training.finite import check_finite, gradient_norm
 from mfpgan.training.health import accuracies, auc, differing, soften
 from mfpgan.training.moves import STILL, Move, apply_moves, draw_move
@@ -272,7 +273,7 @@ class Adversary:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.discriminator.load_state_dict(state["discriminator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self._norms = state["norms"]
 
     def _present(self, batch: Batch, masks: Tensor, chance: list[torch.Generator]) -> Tensor:

@@ -20,7 +20,7 @@ from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.alarms import Watchdog
-from mfpgan.training.checkpoint import save_checkpoint
+from mfpgan.training.checkpoint import load_optimizer, save_checkpoint
 from mfpgan.training.ema import running_mean
 from mfpgan.training.finite import check_finite, gradient_norm
 from mfpgan.training.health import undecided
@@ -292,7 +292,7 @@ class Trainer:
             self.step = state["step"]
             self.generator.load_state_dict(state["generator"])
             self.adversary.load_state_dict(state["adversary"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])
             if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
             self._watchdog.load_state_dict(state["watchdog"])
