@@ -44,7 +44,7 @@ def open_index(path: Path, progress: Callable[[int, int], None] | None = None) -
     try:
         large = path.stat().st_size >= KEPT_FROM_BYTES
     except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror}); give the path of an LVIS or COCO JSON.") from None
+        raise _unreadable(path, error) from None
     if not large:
         return LvisIndex.of(_read(path, progress))
     kept = index_path(path)
@@ -81,6 +81,10 @@ def index_path(path: Path) -> Path:
     return cache_folder() / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}-{place}.index"
 
 
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: not readable ({error.strerror}); give the path of an LVIS or COCO JSON.")
+
+
 def _fits(index: LvisIndex, kept: Path, path: Path) -> bool:
     state = Source.of(path, index.source.digest)
     return state == index.source or state in _seen(kept)
@@ -92,7 +96,7 @@ def _fits_by_digest(index: LvisIndex, kept: Path, path: Path) -> bool:
         state = Source.of(path)
         fits = state.size == index.source.size and _digest(path) == index.source.digest
     except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror}); give the path of an LVIS or COCO JSON.") from None
+        raise _unreadable(path, error) from None
     if not fits:
         return False
     seen = [*_seen(kept)[-99:], state._replace(digest=index.source.digest)]

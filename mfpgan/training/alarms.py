@@ -35,9 +35,8 @@ class Watchdog:
         Args:
             metrics: as logged; steps without `d/` metrics are passed over.
         """
-        if "d/real_accuracy" in metrics and metrics.get(
-            "d/differing", 1
-        ):  # equal masks say nothing about who judges them
+        # Equal masks say nothing about who judges them.
+        if "d/real_accuracy" in metrics and metrics.get("d/differing", 1):
             self._logs.append({name: metrics[name] for name in WATCHED})
             self._count += 1
         self._softness = metrics.get("d/softness_auc", self._softness)
