@@ -73,14 +73,15 @@ class TrainingJob:
         if refused:
             flag = refused[0].replace("_", "-")
             raise InputError(f"--resume goes on with the run's own config, got --{flag} beside it; leave that out.")
-        folder = tracking.fetch(tracking.find_run(run_id, RUNS))
+        record = tracking.find_run(run_id, RUNS)
+        folder = tracking.fetch(record)
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         data = build.training_data(config)
         state, damaged = load_last(folder / tracking.CHECKPOINT)
         generator = MFPResNetUNet(config.width, build.click_encoding(config))
         job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state, damaged=damaged)
-        if state["step"] >= job.plan.steps and state.get("pending") is None:
+        if state["step"] >= job.plan.steps and record.status == "FINISHED":  # otherwise it was killed at the very end
             raise InputError(
                 f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
             )

@@ -165,7 +165,10 @@ class Trainer:
             metrics, self.pending = self.pending, None
             alarm = self._validate(metrics)
             self._log(metrics)
+            self.save()
             watch(StepReport(self.step, self.plan.steps, metrics, alarm))
+        if not self.step:
+            self.save()  # so that a run can go on from whatever moment it was killed at
         log_started, log_step = time.perf_counter(), self.step
         for batch in self.batches(range(self.step, self.plan.steps)):
             skipped = self._skips.look(batch)
@@ -363,6 +366,7 @@ class Trainer:
             self._watchdog.load_state_dict(state["watchdog"])
             self._skips.load_state_dict(state["skipped"])
             self._best, self.pending, self._bad_steps = state["best"], state["pending"], state["bad_steps"]
+            self._saved_step = self.step
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[-1].strip().rstrip(".")
             raise InputError(
