@@ -166,7 +166,7 @@ def go_back(folder: Path, step: int) -> None:
 
 
 def _of_training(line: Mapping[str, Any]) -> bool:
-    return all(name in ("step", "time") or name.startswith(("train/", "d/", "val/")) for name in line)
+    return all(name in ("step", "time") or name.startswith(("train/", "d/", "val/", "val_ema/")) for name in line)
 
 
 def environment(device: str | None = None) -> dict[str, Any]:
