@@ -260,7 +260,7 @@ class TrainConfig(_Config):
     precision: PrecisionName = "auto"
     """fp32, bf16 (autocast), or auto: bf16 where the hardware multiplies it (CUDA cards since 2020, CPUs with AVX-512 BF16); a run's config says which."""
     compile: bool = False
-    """Compile the generator's training pass with torch.compile: a minute or two before the first step, in the hope of faster ones."""
+    """Compile the generator's training pass with torch.compile: some minutes before the first step, in the hope of faster ones."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     workers: int | None = Field(None, ge=0)

@@ -26,7 +26,7 @@ from pycocotools import mask as coco_mask
 from test_lvis import CONTENT, SQUARE, TWO_PARTS, UNCOMPRESSED, write
 
 from mfpgan.data import lvis_cache, lvis_index
-from mfpgan.data.columns import DamagedError
+from mfpgan.data.columns import DamagedError, MappedColumns
 from mfpgan.data.lvis import LvisDataSet
 from mfpgan.data.lvis_cache import index_path, open_index
 from mfpgan.data.lvis_index import MAGIC, VERSION, LvisIndex, read_index
@@ -481,6 +481,26 @@ def test_an_unwritable_cache_is_a_sentence(path: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("MFPGAN_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match=r"index of lvis_v1_train\.json cannot be kept there .*MFPGAN_CACHE"):
         open_index(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is in memory")
+def test_what_was_looked_at_is_given_back(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an epoch a process would otherwise hold the whole file."""
+
+    def resident() -> int:
+        text = Path("/proc/self/smaps").read_text()
+        return sum(int(part.split("Rss:")[1].split()[0]) for part in text.split(str(kept))[1:])
+
+    index, kept = open_index(pages), index_path(pages)
+    expected = contents(index)
+    held = resident()
+    assert held >= 40, "in KiB; the index takes a dozen pages"
+    left: list[int] = []
+    release = MappedColumns.release
+    monkeypatch.setattr(MappedColumns, "release", lambda columns: (release(columns), left.append(resident()))[0])
+    monkeypatch.setattr(lvis_index, "RELEASE_EVERY", 50)
+    assert contents(index) == expected
+    assert left == [0, 0], "120 objects and those before"
 
 
 def test_another_process_gets_a_path_and_not_a_copy(path: Path) -> None:

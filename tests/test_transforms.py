@@ -61,6 +61,27 @@ def test_the_same_seed_gives_the_same_square_and_another_seed_another() -> None:
     assert not np.array_equal(first.image, other.image)
 
 
+def test_views_are_mirrored_turned_and_recoloured_independently() -> None:
+    """Of 400 views, as often as said, and each as often among those that another thing happened to."""
+    target = np.zeros((64, 64), bool)
+    target[10:50, 8:56] = True
+    image = np.full((64, 64, 3), 100, np.uint8)
+    image[10:50, 8:32] = 200  # the object's left half is light
+    augment, happened = Augmentation(64), []
+    for seed in range(400):
+        view = augment(Sample("a/1", image, target), [4, seed])
+        columns = np.nonzero(view.target)[1]
+        right = view.target & (np.arange(64) >= np.median(columns))
+        light = view.image.mean(2)
+        mirrored = light[right].mean() > light[view.target & ~right].mean()
+        happened.append((mirrored, view.ignore.any(), light.max() != 200))
+    mirrored, turned, recoloured = np.array(happened).T
+    for share, expected in ((mirrored, 0.5), (turned, 0.5), (recoloured, 0.7)):
+        assert abs(share.mean() - expected) < 0.1
+    for first, second in ((mirrored, turned), (mirrored, recoloured), (turned, recoloured)):
+        assert abs(first[second].mean() - first[~second].mean()) < 0.15
+
+
 def test_mask_and_photo_move_together() -> None:
     augment = Augmentation(96)
     for seed in range(30):

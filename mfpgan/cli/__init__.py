@@ -113,6 +113,8 @@ def train(
             display.say(
                 f"Steps {trainer.step} to {trainer.plan.steps} on {trainer.device}; files in {trainer.run.folder}."
             )
+            if job.config.compile:
+                display.say("Compiling at the first step: this takes some minutes.")
             with display.Watch("train", trainer.step) as watch:
 
                 def report(step: StepReport) -> None:

@@ -48,6 +48,9 @@ class Columns:
         """One number of an array as a Python number; raises IndexError behind its end."""
         return self._arrays[name].item(number)
 
+    def release(self) -> None:
+        """Give back the memory of what was looked at; it comes again when it is looked at again."""
+
 
 class MappedColumns(Columns):
     """The arrays that `write_columns` wrote.
@@ -105,6 +108,10 @@ class MappedColumns(Columns):
         if not self._fine[block]:
             self._check(block, block + 1)
         return value
+
+    def release(self) -> None:
+        """See `Columns.release`: the pages stay with the system, which shares them among all processes."""
+        self._advise("MADV_DONTNEED", 0, len(self._map))
 
     def _check(self, first: int, end: int) -> None:
         if end - first >= _LONG_BLOCKS:

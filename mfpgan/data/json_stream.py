@@ -58,7 +58,9 @@ def read_lists(
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); give an LVIS or COCO instances file, unpacked.") from None
+        raise InputError(
+            f"{path}: not JSON ({error}); give an LVIS or COCO instances file, unpacked and whole (a download that broke off ends like this)."
+        ) from None
 
 
 def _lists(window: _Window, names: Collection[str], path: Path) -> Iterator[tuple[str, list[Any]]]:

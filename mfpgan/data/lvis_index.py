@@ -54,6 +54,11 @@ ARRAYS: dict[str, np.dtype[Any]] = {
 """Every array of the index, in the file's order."""
 
 
+RELEASE_EVERY = 16
+"""Objects between two times that the mapped memory is given back. Each looks into some 15 places, with 64 KiB mapped round each, so
+a process never holds more than some 16 MiB of the file, instead of all of it after an epoch."""
+
+
 @dataclass(frozen=True, slots=True)
 class LvisImage:
     """One image entry."""
@@ -122,6 +127,7 @@ class LvisIndex:
         self.frequencies = tuple(frequency for _, frequency in meta["categories"])
         self.left_out = [(where, why) for where, why in meta["left_out"]]
         self._meta, self._columns, self._path = meta, columns, path
+        self._drawn = 0
         self.image_count, self.object_count = columns.length("image_id"), columns.length("object_id")
         self.group_start: NDArray[np.int64] = columns.part("group_start")
         """(images with objects + 1,) int64: the objects of the k-th such image are group_start[k] to group_start[k + 1]."""
@@ -167,6 +173,9 @@ class LvisIndex:
     def segmentation(self, number: int) -> list[NDArray[np.float64]] | NDArray[np.int64]:
         """See `LvisObject.segmentation`."""
         columns = self._columns
+        self._drawn += 1
+        if self._drawn % RELEASE_EVERY == 0:
+            columns.release()
         kind, word, part, parts = (
             columns.value(name, number) for name in ("object_kind", "object_word", "object_part", "object_parts")
         )

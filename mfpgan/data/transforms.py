@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import NamedTuple
 
 import cv2
@@ -83,7 +84,9 @@ class Augmentation:
         rng = np.random.default_rng(seed)
         window = draw_window(parts.target, self.size, rng)
         seen = _look(parts, others, window, self.size, reduced)
-        self._compose.set_random_seed(int(rng.integers(2**31)))
+        # Not `set_random_seed`: it gives every transform the same seed, so that one number would decide over them all, and
+        # no view that is not mirrored would ever be turned.
+        self._compose.set_random_state(rng, random.Random(int(rng.integers(2**31))))
         valid = np.ones_like(seen.target) if seen.ignore is None else ~seen.ignore
         # Masks as 0 and 255, turned with linear interpolation and cut at one half: as exact as the area resampling.
         layers = {"mask": seen.target, "valid": valid}

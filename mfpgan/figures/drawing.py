@@ -59,12 +59,18 @@ def draw_click(image: Image, click: Click) -> None:
 
 
 def caption(words: Sequence[tuple[str, tuple[int, int, int] | None]], width: int) -> Image:
-    """(20, width, 3) uint8: words on white, those with a colour behind a swatch of it; what does not fit is cut."""
+    """(20, width, 3) uint8: words on white, those with a colour behind a swatch of it. Smaller where they would not
+    fit; what does not fit at 7 px is cut."""
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont
 
     strip = Pillow.new("RGB", (width, CAPTION_PX), PAPER)
-    draw, font, x = ImageDraw.Draw(strip), ImageFont.load_default(12), 1.0
+    draw, x = ImageDraw.Draw(strip), 1.0
+    marks = sum(12 for _, colour in words if colour is not None) + 9 * (len(words) - 1) + 2
+    for size in range(12, 6, -1):
+        font = ImageFont.load_default(size)
+        if marks + sum(draw.textlength(word, font=font) for word, _ in words) <= width:
+            break
     for word, colour in words:
         if colour is not None:
             draw.rectangle((x, 6, x + 8, 14), fill=colour, outline=INK)

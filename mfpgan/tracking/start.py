@@ -134,9 +134,13 @@ def _check_writable(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{root}: cannot make this folder for runs ({error.strerror}); choose another.") from None
+        raise InputError(
+            f"{root.absolute()}: cannot make this folder for runs ({error.strerror}); start mfpgan in a folder that can be written."
+        ) from None
     if not os.access(root, os.W_OK):
-        raise InputError(f"{root}: this folder for runs cannot be written; choose another.")
+        raise InputError(
+            f"{root.absolute()}: this folder for runs cannot be written; start mfpgan in a folder that can."
+        )
 
 
 def _param_text(value: Any) -> str:
