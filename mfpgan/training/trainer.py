@@ -261,6 +261,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint of the present step."""
+        self.run.flush()  # a run that goes on from here does not write the lines before it again
         path = self.run.folder / CHECKPOINT
         save_checkpoint(path, {"config": self.config.to_yaml(), **self.state_dict()})
 
