@@ -178,8 +178,10 @@ def _stored(root: Path) -> tuple[Store | None, dict[str, RunRecord]]:
 
 def _newer(local: RunRecord, stored: RunRecord) -> RunRecord:
     """The folder's word, unless the run went on or ended later elsewhere or the folder has no record; metrics of both."""
+    runs_here = local.status == "RUNNING" and local.host in ("", platform.node())
     goes_on = stored.status == "RUNNING" and stored.host not in ("", platform.node())
-    elsewhere = local.status == "UNKNOWN" or goes_on or (stored.ended or 0) > (local.ended or 0) + 1
+    later = (stored.ended or 0) > (local.ended or 0) + 1
+    elsewhere = local.status == "UNKNOWN" or (not runs_here and (goes_on or later))
     first, second = (stored, local) if elsewhere else (local, stored)
     metrics = {**second.metrics, **first.metrics}
     return replace(first, folder=local.folder, metrics=metrics, stored=True, mlflow_id=stored.mlflow_id)
