@@ -158,7 +158,7 @@ class TrackedRun:
             raise ValueError(f"image {key}: must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
         path = picture_path(self.folder, key, step)
         png = io.BytesIO()
-        PillowImage.fromarray(image).save(png, "PNG")
+        PillowImage.fromarray(image).save(png, "PNG", compress_level=1)  # a quarter of the time, 8 % more bytes
         try:
             write_atomically(path, png.getbuffer())
         except OSError as error:  # a picture is not worth a run
