@@ -156,6 +156,14 @@ def test_a_repeated_evaluation_is_there_too_and_its_report_is_the_new_one(store:
     assert len(pictures(store, run.id)) == 2
 
 
+def test_half_a_picture_is_sent_again(store: Store) -> None:
+    run = trained()
+    for copy in Path("mlartifacts").rglob("*.webp"):
+        copy.unlink()
+    assert tracking.sync(tracking.find_run(run.id)).sent == Counts(pictures=1)
+    assert not tracking.sync(tracking.find_run(run.id)).sent
+
+
 def test_a_run_of_an_older_version_is_not_sent_again(store: Store) -> None:
     run = trained()
     store.set_digests(run.id, {})

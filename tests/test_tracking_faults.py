@@ -44,7 +44,7 @@ class FakeStore:
         self.calls: list[str] = []
         self.made: list[str] = []
         self.points: list[Point] = []
-        self.images: list[tuple[str, int]] = []
+        self.gallery: list[tuple[str, int]] = []
         self.artifacts: dict[str, bytes] = {}
         self.params: dict[str, str] = {}
         self.status = ""
@@ -68,7 +68,8 @@ class FakeStore:
         "find": lambda self, run_id, root: None,
         "log_params": lambda self, run_id, params: self.params.update(params),
         "log_metrics": lambda self, run_id, points: self.points.extend(points),
-        "log_image": lambda self, run_id, path, key, step: self.images.append((key, step)),
+        "log_image": lambda self, run_id, path, key, step: self.gallery.append((key, step)),
+        "images": lambda self, run_id: set(self.gallery),
         "log_artifact": lambda self, run_id, path, place: self.artifacts.update({path.name: path.read_bytes()}),
         "sizes": lambda self, run_id, place: {},
         "set_digests": lambda self, run_id, digests: None,
@@ -176,12 +177,31 @@ def test_what_was_lost_in_the_middle_arrives_when_the_server_is_back(
         assert until(lambda: len(fake.calls) > asked + 1), "it is asked again"
         fake.before = lambda name: None
         assert until(lambda: len(fake.points) == 300)
-        assert until(lambda: fake.images == [("val_clicks", 7)])
+        assert until(lambda: fake.gallery == [("val_clicks", 7)])
     assert [(point.step, point.value) for point in fake.points] == [(step, float(step)) for step in range(300)]
     assert fake.status == "FINISHED"
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "MLflow failed (server is tired); the run goes on" in told
+
+
+def test_a_picture_that_arrived_without_an_answer_is_there_once(
+    fake: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "FIRST_PAUSE", 0.05)
+    send = FakeStore.METHODS["log_image"]
+
+    def lost(*arguments: Any) -> None:
+        send(*arguments)
+        raise StoreError("timed out")
+
+    with start_run() as run:
+        monkeypatch.setitem(FakeStore.METHODS, "log_image", lost)
+        run.image("val_clicks", PICTURE, 7)
+        run.image("val_clicks", PICTURE, 8)
+        assert until(lambda: len(fake.gallery) == 2)
+        monkeypatch.setitem(FakeStore.METHODS, "log_image", send)
+    assert fake.gallery == [("val_clicks", 7), ("val_clicks", 8)]
 
 
 def test_pauses_between_attempts_grow(fake: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

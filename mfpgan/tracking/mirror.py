@@ -143,7 +143,8 @@ class Mirror:
         """Steps that MLflow has of each metric of training, sorted; 8 bytes each, for a long run has millions."""
         self._points: set[tuple[str, int, int, float | None]] = set()
         """All points that MLflow has of the others, NaN as None."""
-        self._images: set[tuple[str, int]] = set()
+        self._images: set[tuple[str, int]] | None = set()
+        """Pictures that MLflow has; None if it has to be asked."""
         self._digests: dict[str, str] = {}
         self._sizes: dict[str, dict[str, int]] = {}
 
@@ -242,9 +243,15 @@ class Mirror:
 
     def _send_picture(self, path: Path) -> None:
         named = picture_of(path)
+        if self._images is None:
+            self._images = self._store.images(self._id)
         if named is None or named in self._images:
             return
-        self._store.log_image(self._id, path, *named)
+        try:
+            self._store.log_image(self._id, path, *named)
+        except StoreError:
+            self._images = None  # it may have arrived all the same, and a second one would stand beside it
+            raise
         self.counts.pictures += 1
 
     def _send_artifact(self, path: Path, folder: str) -> None:

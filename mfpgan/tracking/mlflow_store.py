@@ -34,8 +34,10 @@ EXPERIMENT = "mfpgan"
 _METRICS_A_BATCH, _PARAMS_A_BATCH, _RUNS_A_PAGE = 1000, 100, 1000
 _SOON = 4
 """Seconds for questions that somebody waits for."""
-_IMAGE_FILE = re.compile(r"images/(.+?)[+%]step[+%](\d+)[+%]timestamp")
-"""How MLflow names a picture of its gallery; % before its version 3.8."""
+_IMAGE_FILE = re.compile(r"images/(.+?)[+%]step[+%](\d+)[+%]timestamp.*[+%]compressed\.webp")
+"""How MLflow names the smaller copy of a gallery's picture, which it writes after the PNG; % before its version 3.8."""
+_GALLERY_TAG = "mlflow.loggedImages"
+"""Makes MLflow's page look for pictures."""
 
 
 class StoreError(Exception):
@@ -140,7 +142,7 @@ class Store:
         return [Point(name, point.value, point.step, point.timestamp) for point in points]
 
     def images(self, run_id: str) -> set[tuple[str, int]]:
-        """Key and step of every picture in the gallery."""
+        """Key and step of every picture that is whole in the gallery."""
         paths = [item.path for item in self._ask(lambda: self._client.list_artifacts(run_id, "images"))]
         return {(found[1], int(found[2])) for path in paths if (found := _IMAGE_FILE.match(path))}
 
@@ -223,6 +225,8 @@ class Store:
     def _log_image(self, run_id: str, path: Path, key: str, step: int) -> None:
         from PIL import Image
 
+        # MLflow sets it last; a server lost before that would leave a picture that is there and not shown.
+        self._client.set_tag(run_id, _GALLERY_TAG, "True")
         with Image.open(path) as picture:
             moment = round(path.stat().st_mtime * 1000)
             self._client.log_image(
