@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -28,14 +27,14 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MFPGAN_CACHE"] = os.environ.get("MFPGAN_CACHE", "cache")
 
-import mlflow.store.tracking.sqlalchemy_store  # all that a child needs is imported once: children are forked
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  all that a child needs is imported once: children are forked
 import torch
 
-import mfpgan.jobs
+import mfpgan.jobs  # noqa: F401
 from mfpgan.cli import main as command_line
 from mfpgan.tracking import read_lines
 
-WORDS = (
+WORDS = (  # noqa: SIM905
     "--data synthetic --width 0.1 --size 96 --batch-size 2 --encoder-weights none --device cpu --precision fp32 "
     "--workers 0 --adv hinge --ema 0.9 --val-images 2 --val-clicks 1 --log-every 1 --eval-every 7 --save-every 2"
 ).split()
@@ -131,7 +130,8 @@ def signalled(name: str, steps: int, moments: random.Random, count: int = 5) -> 
         identity = started(ended.out)
         again = run("--resume", identity) if identity and ended.code == code else ended
         # A signal that came before the run had begun ends the program with nothing to go on from, one after its end nothing.
-        good += ended.code == code and not identity or again.code == 0 and same(whole, state_of(identity))
+        never_began = ended.code == code and not identity
+        good += never_began or (again.code == 0 and same(whole, state_of(identity)))
     return Row(f"{name} in the middle", count, good, f"exit code {code}, a checkpoint of that step")
 
 

@@ -139,10 +139,10 @@ class TrainingJob:
         trainer = build.trainer(config, self.data, run, self.generator)
         if self.resumed is not None and self.state is not None:
             trainer.load_state_dict(self.state)  # before the run is touched
-            if self.damaged:  # or the next checkpoint would put it in the place of the one that is sound
-                (self.resumed / tracking.CHECKPOINT).unlink(missing_ok=True)
             logged = trainer.step if trainer.pending is None else trainer.step - 1
             run = tracking.resume_run(self.resumed.name, RUNS, step=logged)
+            if self.damaged:  # or the next checkpoint would put it in the place of the one that is sound
+                (self.resumed / tracking.CHECKPOINT).unlink(missing_ok=True)
         else:
             parameters = config.model_dump() | {
                 "encoder_start": self.encoder_origin,

@@ -324,6 +324,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint of the present step; the one of an earlier step is kept beside it."""
+        self.run.flush()  # a run that goes on from here does not write the lines before it again
         path = self.run.folder / CHECKPOINT
         parts = {"config": self.config.to_yaml(), **self.state_dict()}
         save_checkpoint(path, parts, keep=self._saved_step != self.step)
