@@ -1,7 +1,7 @@
 # make quickstart   install, train twice on the bundled sample, evaluate, compare
 # make test         install with the development extras, run every check
 # make check        the checks alone, in an environment that is there
-# make bench        the benchmarks, five minutes; BENCH="--only clicks" and the like for experiments/speed/bench.py
+# make bench        the benchmarks, some eight minutes; BENCH="--only clicks" and the like for experiments/speed/bench.py
 # make bench-full   the same on a file of LVIS's size, half an hour and 9 GB of memory
 
 PYTHON ?= python3

@@ -433,7 +433,7 @@ def wait_for(address: str) -> bytes:
 
 def test_unwritable_root(folder: Path) -> None:
     (folder / "runs").write_text("a file")
-    with pytest.raises(InputError, match="choose another"):
+    with pytest.raises(InputError, match="start mfpgan in a folder that can"):
         start()
     assert not (folder / "mlflow.db").exists()
 

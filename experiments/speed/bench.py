@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, each in a fresh process: what `make bench` runs.
 
-python experiments/speed/bench.py                     five minutes; an LVIS file of 5,000 images drawn for the purpose
+python experiments/speed/bench.py                     eight minutes; an LVIS file of 5,000 images drawn for the purpose
 python experiments/speed/bench.py --full              the same with a file of LVIS's size: half an hour, 9 GB of memory
 python experiments/speed/bench.py --quick             does everything run?
 python experiments/speed/bench.py --only clicks --into experiments/README.md    into the page, between its markers

@@ -173,9 +173,11 @@ class LvisIndex:
     def segmentation(self, number: int) -> list[NDArray[np.float64]] | NDArray[np.int64]:
         """See `LvisObject.segmentation`."""
         columns = self._columns
-        self._drawn += 1
-        if self._drawn % RELEASE_EVERY == 0:
+        if (
+            self._drawn % RELEASE_EVERY == 0
+        ):  # before the first too: whole columns may have been gone through to open the data
             columns.release()
+        self._drawn += 1
         kind, word, part, parts = (
             columns.value(name, number) for name in ("object_kind", "object_word", "object_part", "object_parts")
         )
