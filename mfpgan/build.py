@@ -26,11 +26,12 @@ from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, MFPDiscriminator
 from mfpgan.models.generator import MFPResNetUNet, encoder_state
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
-from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.checkpoint import BEST, load_checkpoint, write_safetensors
 from mfpgan.training.ema import averaged_state
 from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
+from mfpgan.version import __version__
 
 WEIGHT_STREAM = 10
 """Third entry of the seed of a discriminator's first weights, beside the streams of training."""
@@ -240,19 +241,25 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
 
 
 def load_generator(
-    folder: Path, device: torch.device, weights: Literal["last", "ema"] = "last"
+    folder: Path, device: torch.device, weights: Literal["last", "best", "ema"] = "last"
 ) -> tuple[MFPResNetUNet, TrainConfig, int]:
     """The trained generator of a run folder, its config and the step it was saved at.
 
     Args:
-        weights: as training left them, or their running mean.
+        weights: as training left them, as they were when val/iou was highest, or their running mean.
 
     Raises:
         InputError: the checkpoint is missing, broken, has no such weights, or does not fit its own config.
     """
     path = folder / tracking.CHECKPOINT
-    parts = load_checkpoint(path)
     config = config_of(folder)
+    if weights == "best":
+        path = path.with_name(BEST)
+        if not path.is_file():
+            raise InputError(
+                f"--weights best: run {folder.name[:8]} was never validated, or is not on this machine; use last."
+            )
+    parts = load_checkpoint(path)
     generator = MFPResNetUNet(config.width, click_encoding(config))
     state = parts["generator"]
     if weights == "ema":
@@ -266,6 +273,24 @@ def load_generator(
             f"{path}: its weights do not fit {folder / 'config.yaml'} ({str(error).splitlines()[0]})."
         ) from None
     return place(generator, device), config, int(parts["step"])
+
+
+def export_weights(folder: Path) -> list[Path]:
+    """Write the generator's weights of a run's checkpoints as safetensors too, for other programs; all files that there are.
+
+    weights.safetensors is the last checkpoint's generator, best.safetensors the best one's. Their metadata hold the config,
+    the step and the version of mfpgan as text.
+    """
+    files = []
+    for checkpoint, name in ((tracking.CHECKPOINT, "weights.safetensors"), (f"checkpoints/{BEST}", "best.safetensors")):
+        path = folder / checkpoint
+        if not path.is_file():
+            continue
+        parts = load_checkpoint(path)
+        metadata = {"config": parts["config"], "step": str(parts["step"]), "mfpgan": __version__}
+        write_safetensors(path.with_name(name), parts["generator"], metadata)
+        files += [path, path.with_name(name)]
+    return files
 
 
 def load_adversary(folder: Path, device: torch.device) -> Adversary:

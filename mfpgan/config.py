@@ -266,6 +266,9 @@ class TrainConfig(_Config):
     workers: int | None = Field(None, ge=0)
     """Loader processes; left out: 0 up to 2 cores, otherwise a core each, 8 at most."""
 
+    skip_bad_steps: int = Field(0, ge=0)
+    """Steps of the whole run that may be left out because a loss or a gradient is no number; beyond them the run stops."""
+
     log_every: int = Field(10, ge=1)
     """Steps between logged losses."""
     eval_every: int | None = Field(None, ge=1)
@@ -413,8 +416,8 @@ class EvalConfig(_Config):
     """User of the interactive protocol; its parameters with --set robot.NAME=VALUE. Any but center is played beside it."""
     repeats: int = Field(1, ge=1, le=1000)
     """Times that a robot with chance plays every object, each time with other luck."""
-    weights: Literal["last", "ema"] = "last"
-    """The generator as training left it, or the running mean of its weights (of runs with --ema)."""
+    weights: Literal["last", "best", "ema"] = "last"
+    """The generator as training left it, as it was when val/iou was highest, or the running mean of its weights (of runs with --ema)."""
     zoom: bool = False
     """Show the network everything at the size it was trained at: the photo, then the part round the last mask, as RITM does."""
     batch_size: int = Field(32, ge=1, le=1024)

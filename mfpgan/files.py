@@ -20,9 +20,13 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """Written beside `path`, flushed to the disk and renamed at the end of the block: a reader sees the old file or the new
-    one, never half of one. After an exception in the block the old one stays."""
+    one, never half of one. After an exception in the block the old one stays.
+
+    Args:
+        keep: what the old file is called from then on. Who is killed between the two renames leaves that one alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -31,13 +35,27 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         Path(beside).chmod(0o644)
+        if keep is not None and path.exists():
+            path.replace(keep)
         Path(beside).replace(path)
+        _settle(path.parent)
     finally:
         Path(beside).unlink(missing_ok=True)
 
 
+def _settle(folder: Path) -> None:
+    """The names in the folder reach the disk too: after a power loss the new file is there, not the old one."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def read_weights(path: Path, what: str) -> Any:
-    """What `torch.save` wrote, on the CPU. Only tensors and plain types are read: nothing in the file can run.
+    """What `torch.save` wrote, or a file of safetensors, on the CPU. Only tensors and plain types are read: nothing in the
+    file can run.
 
     Args:
         what: the kind of file, for the error.
@@ -48,6 +66,10 @@ def read_weights(path: Path, what: str) -> Any:
     import torch
 
     try:
+        if path.suffix == ".safetensors":
+            import safetensors.torch
+
+            return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file, expected {what}.") from None

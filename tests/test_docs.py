@@ -25,7 +25,16 @@ COMMANDS = sorted(set(re.findall(r"^mfpgan .*$", README, re.MULTILINE)))
 
 
 def test_there_are_commands_to_test() -> None:
-    assert {line.split()[1] for line in COMMANDS} == {"train", "eval", "runs", "ui", "data", "clicks", "diagnose"}
+    assert {line.split()[1] for line in COMMANDS} == {
+        "train",
+        "eval",
+        "runs",
+        "sync",
+        "ui",
+        "data",
+        "clicks",
+        "diagnose",
+    }
 
 
 @pytest.mark.parametrize("line", COMMANDS)

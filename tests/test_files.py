@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mfpgan.files import read_weights, write_atomically
-from mfpgan.training.checkpoint import load_checkpoint, save_checkpoint
+from mfpgan.training.checkpoint import load_checkpoint, save_checkpoint, write_safetensors
 from mfpgan.types import InputError
 
 
@@ -42,12 +42,12 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(room: int, tmp_path: 
     import resource  # not on Windows
 
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"generator": {"w": torch.ones(3)}})
+    save_checkpoint(path, {"step": 1, "generator": {"w": torch.ones(3)}})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            save_checkpoint(path, {"generator": {"w": torch.ones(60_000), "b": torch.ones(9)}})
+            save_checkpoint(path, {"step": 2, "generator": {"w": torch.ones(60_000), "b": torch.ones(9)}})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert torch.equal(load_checkpoint(path)["generator"]["w"], torch.ones(3))
@@ -84,10 +84,39 @@ def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "none.pt")
 
 
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ({"step": 1, "generator": {"w": torch.tensor([1.0, torch.nan])}}, r"NaN or infinity \(w\)"),
+        ({"step": 1, "generator": {"w": [1.0]}}, r"NaN or infinity \(w\)"),
+        ({"step": "1", "generator": {}}, "'step' is unknown or of another type"),
+        ({"step": 1, "generator": {}, "surprise": 2}, "'surprise' is unknown"),
+        ({"generator": {}}, "not a checkpoint of format"),
+    ],
+)
+def test_a_checkpoint_is_held_against_its_schema(parts: dict[str, object], problem: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", parts)
+    with pytest.raises(InputError, match=problem):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_safetensors_come_back_equal_and_broken_ones_are_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    weights = {"a": torch.randn(2, 3, 1, 1).to(memory_format=torch.channels_last), "b": torch.arange(3)}
+    write_safetensors(path, weights, {"step": "7"})
+    found = read_weights(path, "weights")
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    for content in (b"", b"hello", path.read_bytes()[:-4]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"w\.safetensors: not readable as weights"):
+            read_weights(path, "weights")
+
+
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_refused(cut: float, tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"generator": {"w": torch.randn(1000)}})
+    save_checkpoint(path, {"step": 1, "generator": {"w": torch.randn(1000)}})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
     with pytest.raises(InputError, match=r"last\.pt"):
         load_checkpoint(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -19,7 +19,7 @@ from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.tracking import NoRun
 from mfpgan.training.adversary import Adversary
-from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.checkpoint import load_checkpoint, load_last
 from mfpgan.training.finite import NotFiniteError
 from mfpgan.training.trainer import Plan, StepReport, Trainer
 from mfpgan.types import Batch, InputError
@@ -220,7 +220,12 @@ def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path: Path) -> Non
     assert equal(before, dict(trainer.generator.named_parameters()))
     with pytest.raises(NotFiniteError):
         trainer.train(lambda _: None)
-    assert not (tmp_path / "checkpoints" / "last.pt").is_file()
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt")["step"] == 0, "as the run began"
+    bad = torch.load(tmp_path / "checkpoints" / "bad_step.pt", weights_only=True)
+    assert (bad["step"], bad["ids"]) == (0, list(batch.ids))
+    assert "segmentation loss became nan at step 1" in bad["what"]
+    with pytest.raises(InputError, match="'ids' is unknown"):
+        load_checkpoint(tmp_path / "checkpoints" / "bad_step.pt")
 
 
 @pytest.mark.parametrize("fault", ["photo", "generator", "discriminator"])
@@ -278,6 +283,106 @@ def test_a_run_goes_on_in_another_memory_layout(
         ends.append({**resumed.generator.state_dict(), **resumed.adversary.state_dict().get("discriminator", {})})
     for name in ends[0]:
         assert torch.allclose(ends[0][name], ends[1][name], rtol=1e-3, atol=2e-5), name
+
+
+class Lines(NoRun):
+    """Remembers what was logged, as metrics.jsonl does."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.lines: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        self.lines.append((step, {k: v for k, v in metrics.items() if k != "train/samples_per_second"}))
+
+
+def test_a_run_killed_in_a_validation_makes_it_good(tmp_path: Path) -> None:
+    """The checkpoint before a validation knows what is still to be done; nothing is logged twice or not at all."""
+    whole = make(tmp_path / "whole", adv="hinge", d_mask="prob", eval_every=2)
+    whole.run = Lines(tmp_path / "whole")
+    whole.train(lambda _: None)
+    killed = make(tmp_path / "parts", adv="hinge", d_mask="prob", eval_every=2)
+    killed.run = Lines(tmp_path / "parts")
+
+    def killed_there() -> dict[str, float]:
+        raise MemoryError
+
+    killed.validate = killed_there  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        killed.train(lambda _: None)
+    resumed = make(tmp_path / "parts", adv="hinge", d_mask="prob", eval_every=2)
+    resumed.run = Lines(tmp_path / "parts")
+    resumed.load_state_dict(load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt"))
+    assert (resumed.step, resumed.pending is None) == (2, False)
+    resumed.train(lambda _: None)
+    assert [step for step, _ in whole.run.lines] == [1, 2, 3, 4]
+    assert killed.run.lines + resumed.run.lines == whole.run.lines
+    assert equal(resumed.generator.state_dict(), whole.generator.state_dict())
+    states = [load_checkpoint(tmp_path / name / "checkpoints" / "last.pt") for name in ("whole", "parts")]
+    assert states[0]["watchdog"] == states[1]["watchdog"]
+    assert states[0]["pending"] is states[1]["pending"] is None
+
+
+def test_the_last_two_checkpoints_and_the_best_are_kept(tmp_path: Path) -> None:
+    trainer = make(tmp_path, steps=6, eval_every=2, save_every=1)
+    scores = iter([0.3, 0.7, 0.5])
+    trainer.validate = lambda: {"val/iou": next(scores)}  # type: ignore[method-assign]
+    trainer.train(lambda _: None)
+    folder = tmp_path / "checkpoints"
+    steps = {path.name: load_checkpoint(path)["step"] for path in folder.iterdir()}
+    assert steps == {"last.pt": 6, "before.pt": 5, "best.pt": 4}
+    parts, sentence = load_last(folder / "last.pt")
+    assert (parts["step"], sentence) == (6, "")
+    for damage in (lambda: (folder / "last.pt").write_bytes(b"PK torn"), (folder / "last.pt").unlink):
+        damage()
+        parts, sentence = load_last(folder / "last.pt")
+        assert parts["step"] == 5
+        assert "last.pt" in sentence
+        assert sentence.endswith("Going on from the one before it, of step 5.")
+    (folder / "before.pt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"last\.pt"):
+        load_last(folder / "last.pt")
+
+
+@pytest.mark.parametrize("fault", ["segmentation", "generator's gradient"])
+def test_a_bad_step_is_left_out_and_teaches_nothing(fault: str, tmp_path: Path) -> None:
+    """A batch with infinity in its photo, or a gradient that is none: the discriminator has made its step by then."""
+    trainer = make(tmp_path, adv="hinge", skip_bad_steps=1, steps=3)
+    batches = trainer.batches
+
+    def spoilt(steps: range) -> Iterator[Batch]:
+        for number, batch in enumerate(batches(steps)):
+            if number == 1 and fault == "segmentation":
+                batch.image[0, 0, 0, 0] = float("inf")
+            yield batch
+
+    def copied() -> dict[str, torch.Tensor]:
+        discriminator = trainer.adversary.state_dict()["discriminator"]
+        named = {**trainer.generator.state_dict(), **{f"d.{name}": value for name, value in discriminator.items()}}
+        return {name: value.clone() for name, value in named.items()}
+
+    states: list[dict[str, torch.Tensor]] = []
+    reports: list[StepReport] = []
+    hooks = []
+
+    def watch(report: StepReport) -> None:
+        reports.append(report)
+        states.append(copied())
+        for hook in hooks:
+            hook.remove()
+        if report.step == 1 and fault != "segmentation":
+            hooks.append(trainer.generator.head.bias.register_hook(lambda gradient: gradient * float("nan")))
+
+    trainer.batches = spoilt
+    trainer.train(watch)
+    assert equal(states[0], states[1])
+    assert not equal(states[1], states[2])
+    assert [bool(report.metrics) for report in reports] == [True, False, True]
+    (sentence,) = reports[1].skipped
+    assert "step 2 (" in sentence
+    assert "1 of at most 1" in sentence
+    assert fault in sentence
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt")["bad_steps"] == 1
 
 
 def test_the_watchdogs_memory_is_in_the_checkpoint(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def app() -> None:
     mfpgan train                    the same with a discriminator
     mfpgan eval --run-id ID         both protocols, into the run's MLflow page
     mfpgan runs                     what there is
+    mfpgan sync                     MLflow up to date again, after it was away
     """
 
 
@@ -192,12 +193,45 @@ def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json:
 def runs(prefixes: tuple[str, ...]) -> None:
     """List the runs, newest first; with ids (unique prefixes), compare those side by side."""
     from mfpgan import tracking
-    from mfpgan.cli import tables
+    from mfpgan.cli import display, tables
 
     if prefixes:
         tables.compare_runs([tracking.find_run(prefix) for prefix in prefixes])
-    else:
-        tables.show_runs(tracking.list_runs())
+        return
+    found = tracking.list_runs()
+    tables.show_runs(found)
+    for sentence in tables.hints(found):
+        display.say(sentence)
+
+
+@app.command()
+@click.argument("prefixes", nargs=-1, metavar="[RUN_ID]...")
+def sync(prefixes: tuple[str, ...]) -> int:
+    """Bring MLflow up to date with the folders of runs, after it was away; without ids, of all runs in ./runs.
+
+    What MLflow has is not sent again, so it may be repeated at any time. Exit code 1 if a run could not be brought up to
+    date.
+    """
+    from mfpgan import tracking
+    from mfpgan.cli import display
+
+    found = [tracking.find_run(prefix) for prefix in prefixes]
+    failed = False
+    for run in found or tracking.local_runs():
+        try:
+            with display.Watch(f"sync {run.id[:8]}") as watch:
+                done = tracking.sync(run, watch.update)
+        except InputError as error:
+            if len(found) == 1:
+                raise
+            display.say(f"mfpgan: {error}")
+            failed = True
+            continue
+        sent = done.sent
+        text = f"{sent.numbers} numbers, {sent.pictures} pictures and {sent.files} files" if sent else "nothing"
+        known = "" if done.mlflow_id == run.id else f"; MLflow calls it {done.mlflow_id}"
+        display.say(f"Run {run.id[:8]}: MLflow lacked {text}{known}.")
+    return FAILED if failed else 0
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mfpgan.cli.display import stdout
+from mfpgan.tracking import CHECKPOINT, INTERRUPTED
 
 if TYPE_CHECKING:
     from mfpgan.data.check import CheckReport
@@ -166,8 +168,34 @@ def show_runs(runs: Sequence[RunRecord]) -> None:
     for run in runs:
         values = [escape(run.params.get(key, "")) for key in parameters.values()]
         numbers = [_number(run, name, 3) for name in metrics]
-        table.add_row(run.id[:8], escape(run.name), _started(run)[5:], run.status.lower(), *values, *numbers)
+        table.add_row(run.id[:8], escape(run.name), _started(run)[5:], _status(run), *values, *numbers)
     stdout.print(table)
+
+
+def hints(runs: Sequence[RunRecord]) -> list[str]:
+    """Sentences about runs that did not end, and what to do."""
+    sentences = []
+    interrupted = [run for run in runs if run.status == INTERRUPTED]
+    resumable = [run for run in interrupted if (run.folder / CHECKPOINT).is_file()]
+    if resumable:
+        shown = ", ".join(run.id[:8] for run in resumable[:5]) + (", ..." if len(resumable) > 5 else "")
+        sentences.append(
+            f"Interrupted runs go on from their last checkpoint with: mfpgan train --resume ID   (ID: {shown})"
+        )
+    if len(resumable) < len(interrupted):
+        sentences.append(f"{len(interrupted) - len(resumable)} interrupted before the first checkpoint: start anew.")
+    hosts = sorted({run.host for run in runs if _is_elsewhere(run)})
+    if hosts:
+        sentences.append(f"Whether a run on {', '.join(hosts)} still runs can only be seen there.")
+    return sentences
+
+
+def _status(run: RunRecord) -> str:
+    return f"running on {escape(run.host)}?" if _is_elsewhere(run) else run.status.lower()
+
+
+def _is_elsewhere(run: RunRecord) -> bool:
+    return run.status == "RUNNING" and run.host not in ("", platform.node())
 
 
 def compare_runs(runs: Sequence[RunRecord]) -> None:
@@ -178,7 +206,7 @@ def compare_runs(runs: Sequence[RunRecord]) -> None:
         table.add_column(run.id[:8], justify="right", overflow="fold")
     table.add_row("name", *(escape(run.name) for run in runs))
     table.add_row("started", *map(_started, runs))
-    table.add_row("status", *(run.status.lower() for run in runs))
+    table.add_row("status", *map(_status, runs))
     for key, title in RUN_PARAMETERS.items():
         table.add_row(title, *(escape(run.params.get(key, "")) for run in runs))
     table.add_section()

@@ -14,14 +14,14 @@ RUNS = Path("runs")
 
 
 def load_run(
-    run_id: str, device: str = "auto", weights: Literal["last", "ema"] = "last"
+    run_id: str, device: str = "auto", weights: Literal["last", "best", "ema"] = "last"
 ) -> tuple[MFPResNetUNet, TrainConfig]:
     """The trained generator of a run, in eval mode, and the config it was trained with.
 
     Args:
         run_id: the id or a unique prefix; looked for in ./runs and in the MLflow store.
         device: auto, cpu, cuda, ...
-        weights: as training left them, or their running mean (of runs with --ema).
+        weights: as training left them, as they were when val/iou was highest, or their running mean (of runs with --ema).
 
     Raises:
         InputError: no such run, or its checkpoint cannot be used.

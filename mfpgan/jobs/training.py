@@ -16,7 +16,7 @@ from mfpgan.data import Progress
 from mfpgan.devices import check_compiler, layout_on, pick_device, precision_on
 from mfpgan.jobs.runs import RUNS
 from mfpgan.models.generator import MFPResNetUNet
-from mfpgan.training.checkpoint import load_checkpoint
+from mfpgan.training.checkpoint import load_last
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import InputError
 
@@ -37,6 +37,8 @@ class TrainingJob:
     """Folder of the run that goes on."""
     state: dict[str, Any] | None = None
     """Its last checkpoint."""
+    damaged: str = ""
+    """What is wrong with the checkpoint after that one."""
 
     @classmethod
     def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
@@ -72,18 +74,17 @@ class TrainingJob:
         if refused:
             flag = refused[0].replace("_", "-")
             raise InputError(f"--resume goes on with the run's own config, got --{flag} beside it; leave that out.")
-        folder = tracking.fetch(tracking.find_run(run_id, RUNS))
+        record = tracking.find_run(run_id, RUNS)
+        folder = tracking.fetch(record)
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         if config.compile:
             check_compiler(pick_device(config.device), config.precision)
         data = build.training_data(config, progress)
-        state, generator = (
-            load_checkpoint(folder / tracking.CHECKPOINT),
-            MFPResNetUNet(config.width, build.click_encoding(config)),
-        )
-        job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state)
-        if state["step"] >= job.plan.steps:
+        state, damaged = load_last(folder / tracking.CHECKPOINT)
+        generator = MFPResNetUNet(config.width, build.click_encoding(config))
+        job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state, damaged=damaged)
+        if state["step"] >= job.plan.steps and record.status == "FINISHED":  # otherwise it was killed at the very end
             raise InputError(
                 f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
             )
@@ -98,6 +99,8 @@ class TrainingJob:
             sentences.append(
                 f"--precision bf16: {device} has no hardware for it here and computes it more slowly than fp32."
             )
+        if self.damaged:
+            sentences.append(self.damaged)
         if self.config.encoder_weights == "auto" and self.encoder_origin.startswith("none"):
             sentences.append(
                 f"The encoder starts from scratch: {self.encoder_origin}. Results will be far below those of a pretrained "
@@ -136,7 +139,10 @@ class TrainingJob:
         trainer = build.trainer(config, self.data, run, self.generator)
         if self.resumed is not None and self.state is not None:
             trainer.load_state_dict(self.state)  # before the run is touched
-            run = tracking.resume_run(self.resumed.name, RUNS, step=trainer.step)
+            logged = trainer.step if trainer.pending is None else trainer.step - 1
+            run = tracking.resume_run(self.resumed.name, RUNS, step=logged)
+            if self.damaged:  # or the next checkpoint would put it in the place of the one that is sound
+                (self.resumed / tracking.CHECKPOINT).unlink(missing_ok=True)
         else:
             parameters = config.model_dump() | {
                 "encoder_start": self.encoder_origin,
@@ -158,8 +164,8 @@ class TrainingJob:
             try:
                 yield trainer
             finally:
-                if (run.folder / tracking.CHECKPOINT).is_file():
-                    run.artifact(run.folder / tracking.CHECKPOINT, "checkpoints")
+                for path in build.export_weights(run.folder):
+                    run.artifact(path, "checkpoints")
             if trainer.step < self.plan.steps:
                 run.finish("KILLED")
 

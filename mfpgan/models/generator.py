@@ -179,7 +179,7 @@ def encoder_state(source: str) -> tuple[dict[str, Tensor] | None, str]:
 
     Args:
         source: "none", "imagenet" (torchvision's IMAGENET1K_V1, downloaded once), "auto" (imagenet if it can be had,
-            otherwise none), or the path of a file with a state dict.
+            otherwise none), or the path of a file with a state dict (torch.save or safetensors).
 
     Returns:
         The state dict, or None for a random start; and a line that says what was taken.

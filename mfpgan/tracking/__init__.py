@@ -1,27 +1,33 @@
 """Runs: a folder that is always complete, and MLflow beside it. The only part of mfpgan that knows mlflow.
 
-run_folder.py    the files of a run            mlflow_store.py  the store, behind a dozen plain methods
-run.py           a run while it lasts          records.py       finding, listing and fetching runs
+run_folder.py    the files of a run            metrics_file.py  its numbers, line by line
+run.py, start.py a run while it lasts          records.py       finding, listing, fetching and syncing runs
+mirror.py        brings MLflow to what a folder holds           sender.py   the thread that does so during a run
+mlflow_store.py  the store, behind plain methods                mlflow_client.py   MLflow's settings
 ui.py            MLflow's page
 """
 
+from mfpgan.tracking.metrics_file import read_lines
 from mfpgan.tracking.mlflow_store import store_uri
-from mfpgan.tracking.records import CHECKPOINT, fetch, find_run, list_runs
+from mfpgan.tracking.records import Synced, fetch, find_run, list_runs, local_runs, sync
 from mfpgan.tracking.run import NoRun, Run, TrackedRun
-from mfpgan.tracking.run_folder import RunRecord, Status, read_lines
+from mfpgan.tracking.run_folder import CHECKPOINT, INTERRUPTED, RunRecord, Status
 from mfpgan.tracking.start import reopen_run, resume_run, start_run
 from mfpgan.tracking.ui import open_ui, runs_page, ui_command
 
 __all__ = [
     "CHECKPOINT",
+    "INTERRUPTED",
     "NoRun",
     "Run",
     "RunRecord",
     "Status",
+    "Synced",
     "TrackedRun",
     "fetch",
     "find_run",
     "list_runs",
+    "local_runs",
     "open_ui",
     "read_lines",
     "reopen_run",
@@ -29,5 +35,6 @@ __all__ = [
     "runs_page",
     "start_run",
     "store_uri",
+    "sync",
     "ui_command",
 ]

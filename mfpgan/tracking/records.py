@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
+import platform
 import re
 import shutil
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mfpgan.tracking.mlflow_store import StoreError, open_store
-from mfpgan.tracking.run_folder import RunRecord, read_record, run_folders, write_record
+from mfpgan.tracking.mirror import Counts, Mirror, whole_folder
+from mfpgan.tracking.mlflow_store import Store, StoreError, open_store
+from mfpgan.tracking.run_folder import (
+    BEFORE,
+    CHECKPOINT,
+    INTERRUPTED,
+    RunRecord,
+    Status,
+    is_held,
+    lock_folder,
+    read_record,
+    run_folders,
+    write_record,
+)
 from mfpgan.types import InputError
-
-CHECKPOINT = "checkpoints/last.pt"
-"""What a run's folder and its MLflow artifacts both call the checkpoint."""
 
 
 def list_runs(root: Path = Path("runs")) -> list[RunRecord]:
     """All runs that the folder or the store knows, newest first.
 
-    A store that does not answer costs one line on stderr.
+    A store that does not answer costs one line on stderr. Where it still takes a run of this machine for running that is
+    over, it is told so.
     """
-    records = {record.id: record for record in _stored(root)}
+    store, records = _stored(root)
     for folder in run_folders(root):
         local = read_record(folder)
-        records[local.id] = _newer(local, records[local.id]) if local.id in records else local
-    return sorted(records.values(), key=lambda record: record.started, reverse=True)
+        stored = records.get(local.id)
+        records[local.id] = local if stored is None else _newer(local, stored)
+        if store is not None and stored is not None and stored.status == "RUNNING" and stored.host == platform.node():
+            _end(store, stored.mlflow_id, local)
+    return sorted(records.values(), key=lambda record: (record.started, record.id), reverse=True)
+
+
+def local_runs(root: Path = Path("runs")) -> list[RunRecord]:
+    """The runs that the folder knows, oldest first."""
+    return sorted(map(read_record, run_folders(root)), key=lambda record: (record.started, record.id))
 
 
 def find_run(prefix: str, root: Path = Path("runs")) -> RunRecord:
-    """The one run whose id begins with `prefix`.
+    """The one run whose id, or MLflow's id of it, begins with `prefix`.
+
+    Eight digits that fit one run of the folder are enough without asking the store.
 
     Raises:
         InputError: none or several do.
@@ -40,10 +63,11 @@ def find_run(prefix: str, root: Path = Path("runs")) -> RunRecord:
         raise InputError(
             f"run id {prefix!r}: an id is up to 32 hex digits, or the first few; `mfpgan runs` lists them."
         )
-    if len(prefix) == 32 and (root / prefix / "run.json").is_file():  # no need to ask a server
-        return read_record(root / prefix)
+    here = [folder for folder in run_folders(root) if folder.name.startswith(prefix)]
+    if len(prefix) >= 8 and len(here) == 1 and (here[0] / "run.json").is_file():
+        return read_record(here[0])
     runs = list_runs(root)
-    found = [record for record in runs if record.id.startswith(prefix)]
+    found = [record for record in runs if record.id.startswith(prefix) or record.mlflow_id.startswith(prefix)]
     if len(found) == 1:
         return found[0]
     if not runs:
@@ -67,6 +91,8 @@ def fetch(record: RunRecord) -> Path:
         InputError: they are nowhere.
     """
     missing = [name for name in (CHECKPOINT, "config.yaml") if not (record.folder / name).is_file()]
+    if missing == [CHECKPOINT] and (record.folder / BEFORE).is_file():
+        return record.folder  # killed between two renames, and the one before is newer than whatever MLflow has
     if not missing:
         return record.folder
     root = record.folder.parent
@@ -81,7 +107,8 @@ def fetch(record: RunRecord) -> Path:
         store = open_store()
         if store is None:
             raise StoreError("there is no MLflow store here")
-        arrived = {name: store.download(record.id, name, beside) for name in missing}
+        stored = record.mlflow_id or record.id
+        arrived = {name: store.download(stored, name, beside) for name in missing}
         for name, path in arrived.items():  # config.yaml last: a folder that has it is complete
             (record.folder / name).parent.mkdir(parents=True, exist_ok=True)
             path.replace(record.folder / name)
@@ -97,17 +124,81 @@ def fetch(record: RunRecord) -> Path:
     return record.folder
 
 
-def _stored(root: Path) -> list[RunRecord]:
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did."""
+
+    mlflow_id: str
+    sent: Counts
+    """What MLflow lacked."""
+
+
+def sync(record: RunRecord, progress: Callable[[int, int], None] | None = None) -> Synced:
+    """Bring MLflow up to date with a run's folder: parameters, numbers, pictures, files, status. What it has is not sent
+    again, so a second time changes nothing.
+
+    A run that MLflow does not know is made there; MLflow gives it an id of its own, which `find_run` finds as well.
+
+    Args:
+        progress: called with (done, all).
+
+    Raises:
+        InputError: the folder is not here, another process trains the run, or MLflow does not answer.
+    """
+    if not record.folder.is_dir():
+        raise InputError(
+            f"run {record.id[:8]}: its folder is not on this machine, so there is nothing that MLflow lacks."
+        )
+    lock = lock_folder(record.folder)
+    try:
+        store = open_store(create=True)
+        assert store is not None
+        mirror = Mirror(record, store, whole_folder(record.folder))
+        total, done = mirror.outbox.pieces(), 0
+        mirror.open()
+        while mirror.send_lines() or mirror.send_file():
+            done += 1
+            if progress is not None:
+                progress(min(done, total), total)
+        status = _mlflow_status(record.status)
+        if status is not None:
+            mirror.end(status, record.ended or record.started)
+        return Synced(mirror.mlflow_id, mirror.counts)
+    except (StoreError, OSError) as error:
+        raise InputError(f"run {record.id[:8]}: MLflow did not take it ({error}); try again later.") from None
+    finally:
+        lock.release()
+
+
+def _stored(root: Path) -> tuple[Store | None, dict[str, RunRecord]]:
     try:
         store = open_store()
-        return store.runs(root) if store else []
+        return store, {record.id: record for record in store.runs(root)} if store else {}
     except StoreError as error:
         print(f"mfpgan: MLflow cannot be read ({error}); only the runs in {root} are known.", file=sys.stderr)
-        return []
+        return None, {}
 
 
 def _newer(local: RunRecord, stored: RunRecord) -> RunRecord:
-    """The folder's word, unless the run ended later elsewhere or the folder has no record; metrics of both."""
-    elsewhere = local.status == "UNKNOWN" or (stored.ended or 0) > (local.ended or 0) + 1
+    """The folder's word, unless the run went on or ended later elsewhere or the folder has no record; metrics of both."""
+    runs_here = local.status == "RUNNING" and local.host in ("", platform.node())
+    goes_on = stored.status == "RUNNING" and stored.host not in ("", platform.node())
+    later = (stored.ended or 0) > (local.ended or 0) + 1
+    elsewhere = local.status == "UNKNOWN" or (not runs_here and (goes_on or later))
     first, second = (stored, local) if elsewhere else (local, stored)
-    return replace(first, folder=local.folder, metrics={**second.metrics, **first.metrics}, stored=True)
+    metrics = {**second.metrics, **first.metrics}
+    return replace(first, folder=local.folder, metrics=metrics, stored=True, mlflow_id=stored.mlflow_id)
+
+
+def _end(store: Store, mlflow_id: str, local: RunRecord) -> None:
+    """Tell the store how a run ended, if it did; whether the store takes it or not."""
+    status = _mlflow_status(local.status)
+    if status is not None and not is_held(local.folder):  # who holds it is just about to say so
+        with contextlib.suppress(StoreError):
+            store.end(mlflow_id, status, local.ended or local.started)
+
+
+def _mlflow_status(status: str) -> Status | None:
+    """What MLflow calls it; None for a run that is not known to be over."""
+    known: dict[str, Status] = {"FINISHED": "FINISHED", "FAILED": "FAILED", "KILLED": "KILLED", INTERRUPTED: "KILLED"}
+    return known.get(status)

@@ -10,22 +10,35 @@ import math
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from mfpgan.files import write_atomically
+from mfpgan.tracking.metrics_file import json_value, last_metrics, last_moment
+from mfpgan.types import InputError
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+INTERRUPTED = "INTERRUPTED"
+"""Status of a run whose process is gone without a word; MLflow has none for that and calls it KILLED."""
+CHECKPOINT = "checkpoints/last.pt"
+"""What a run's folder and its MLflow artifacts both call the checkpoint."""
+BEFORE = "checkpoints/before.pt"
+"""The checkpoint before it, in the folder only."""
+CHECKPOINTS = (CHECKPOINT, "checkpoints/best.pt", "checkpoints/*.safetensors")
+"""They change while a run goes on."""
+ARTIFACTS = ("config.yaml", "environment.json", *CHECKPOINTS, "eval/*/*", "diagnosis/*")
+"""Files that MLflow has too, as patterns in the run's folder."""
+FIGURES = "figures"
+A_DAY = 86_400.0
 
-LARGEST = sys.float_info.max
-"""Stands for infinity, in metrics.jsonl as in MLflow: JSON has no word for it."""
 PACKAGES = ("mfpgan", "torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "albumentations", "mlflow")
 _METRIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-. /]{0,249}")
 
@@ -35,10 +48,10 @@ class RunRecord:
     """What is known of a run without touching its files again."""
 
     id: str
-    """32 hex digits, the MLflow run id where MLflow knows the run."""
+    """32 hex digits; the MLflow run id, unless MLflow was away when the run began."""
     name: str
     status: str
-    """RUNNING, FINISHED, FAILED or KILLED; UNKNOWN for a folder without run.json."""
+    """RUNNING, FINISHED, FAILED, KILLED or INTERRUPTED; UNKNOWN for a folder without run.json."""
     started: float
     """Seconds since 1970."""
     folder: Path
@@ -49,7 +62,11 @@ class RunRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     """The last value of each."""
     stored: bool = True
-    """Whether the MLflow store knows the run."""
+    """Whether the MLflow store knows the run; in a folder, whether it did when the run began."""
+    mlflow_id: str = ""
+    """The MLflow run id where that is another one; known when the store was asked."""
+    host: str = ""
+    """Name of the machine it was last trained on."""
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -61,22 +78,110 @@ def write_json(path: Path, values: Any) -> None:
 def write_record(record: RunRecord) -> None:
     """run.json of the run's folder."""
     values = asdict(record)
-    del values["folder"]
-    values["metrics"] = {name: _json_value(value) for name, value in record.metrics.items()}
+    del values["folder"], values["mlflow_id"]
+    values["metrics"] = {name: json_value(value) for name, value in record.metrics.items()}
     write_json(record.folder / "run.json", values)
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record of a folder; a running run's metrics come from its lines, since run.json has them only at the end."""
+    """The record of a folder; a running run's metrics come from its lines, since run.json has them only at the end.
+
+    A run of this machine that nobody holds the lock of is INTERRUPTED, since its last line. Of one that was trained on
+    another machine nobody here can say that: it stays RUNNING, and the record names the host.
+    """
     try:
         values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        metrics = {name: _float(value) for name, value in values.pop("metrics").items()}
+        metrics = {name: math.nan if value is None else float(value) for name, value in values.pop("metrics").items()}
         record = RunRecord(**values, folder=folder, metrics=metrics)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         record = RunRecord(folder.name, "", "UNKNOWN", folder.stat().st_mtime, folder)
     if record.ended is None:
         record = replace(record, metrics=last_metrics(folder))
+    if record.status == "RUNNING" and record.host in ("", platform.node()) and not is_held(folder):
+        record = replace(record, status=INTERRUPTED, ended=max(record.started, last_moment(folder)))
     return record
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """The lock of whoever trains in this folder; gone with the process, however that ends.
+
+    Raises:
+        InputError: another process has it, or the folder cannot be written.
+    """
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0.5, poll_interval=0.05)  # somebody who looks (`is_held`) has it for a moment
+    except Timeout:
+        raise InputError(f"run {folder.name}: another process is training it; wait for it, or stop it first.") from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: this run's folder cannot be written ({error.strerror}); copy the run to where it can."
+        ) from None
+    return lock
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process trains in this folder. Looking creates nothing."""
+    if not (folder / "lock").is_file():
+        return False
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a folder that cannot be written: nobody trains in it from here
+        return False
+    lock.release()
+    return False
+
+
+def beginning(root: Path) -> float:
+    """Now, or just after the newest run under `root` where the clock was set back since that one began: so their order stays.
+
+    By more than a day, and it is that run's date that was wrong.
+    """
+    now, newest = time.time(), 0.0
+    for folder in run_folders(root):
+        try:
+            started = float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["started"])
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # not a record
+        newest = max(newest, started if started < now + A_DAY else 0.0)
+    return max(now, newest + 0.001)
+
+
+def artifacts_of(folder: Path) -> list[Path]:
+    """What of the folder belongs into MLflow's artifacts, pictures not counted."""
+    return [path for pattern in ARTIFACTS for path in sorted(folder.glob(pattern)) if path.is_file()]
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    return sorted((folder / FIGURES).glob("*.png"))
+
+
+def picture_path(folder: Path, key: str, step: int) -> Path:
+    return folder / FIGURES / f"{key}-{step:06d}.png"
+
+
+def picture_of(path: Path) -> tuple[str, int] | None:
+    """Key and step of a picture's file; None for a file of another name."""
+    found = re.fullmatch(r"(.+)-(\d{6,})\.png", path.name)
+    return (found[1], int(found[2])) if found else None
+
+
+class Clock:
+    """The time of day for a run, in seconds since 1970; it never goes back, whatever somebody does to the machine's clock.
+
+    Args:
+        not_before: the last moment that the run knows.
+    """
+
+    def __init__(self, not_before: float = 0.0) -> None:
+        self._start = max(time.time(), not_before)
+        self._counted = time.monotonic()
+
+    def now(self) -> float:
+        return self._start + time.monotonic() - self._counted
 
 
 def run_folders(root: Path) -> list[Path]:
@@ -106,67 +211,6 @@ def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
                 "(NoC_90, not NoC@90), and not the words step or time"
             )
     return {name: float(value) for name, value in metrics.items()}
-
-
-class MetricsFile:
-    """metrics.jsonl, open for appending: one line a step, on the disk when `write` returns."""
-
-    def __init__(self, folder: Path) -> None:
-        path = folder / "metrics.jsonl"
-        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-        self._file: TextIO = path.open("a", encoding="utf-8")
-        if torn:  # killed in the middle of a line: the next one must not be glued to it
-            self._file.write("\n")
-
-    def write(self, metrics: Mapping[str, float], step: int, moment: float) -> None:
-        values = {name: _json_value(value) for name, value in metrics.items()}
-        line = {"step": int(step), "time": round(moment, 3), **values}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metrics.jsonl, oldest first, without torn ones."""
-    try:
-        text = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and isinstance(values.get("step"), int):
-            yield values
-
-
-def last_metrics(folder: Path) -> dict[str, float]:
-    """The last value of every metric in metrics.jsonl; null comes back as NaN."""
-    last: dict[str, float] = {}
-    for line in read_lines(folder):
-        last.update({name: _float(value) for name, value in line.items() if name not in ("step", "time")})
-    return last
-
-
-def go_back(folder: Path, step: int) -> None:
-    """Make the folder what it was at `step`: the resumed run will write the later lines again.
-
-    Evaluations are of a checkpoint that will be replaced: their lines go, and eval/ becomes eval-step<STEP>/.
-    """
-    if (folder / "metrics.jsonl").exists():
-        kept = [line for line in read_lines(folder) if line["step"] <= step and _of_training(line)]
-        write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
-    if (folder / "eval").is_dir():
-        old = folder / f"eval-step{step}"
-        shutil.rmtree(old, ignore_errors=True)
-        (folder / "eval").replace(old)
-
-
-def _of_training(line: Mapping[str, Any]) -> bool:
-    return all(name in ("step", "time") or name.startswith(("train/", "d/", "val/")) for name in line)
 
 
 def environment(device: str | None = None) -> dict[str, Any]:
@@ -205,11 +249,3 @@ def _git_state() -> dict[str, Any]:
 def _git(checkout: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
-
-
-def _json_value(value: float) -> float | None:
-    return None if math.isnan(value) else max(-LARGEST, min(LARGEST, value))
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)

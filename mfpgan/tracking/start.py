@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import time
 import uuid
 from collections.abc import Mapping
@@ -11,13 +12,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from mfpgan.files import write_atomically
-from mfpgan.tracking.mlflow_store import LONGEST_PARAM, VERSION_TAG, Store, StoreError, open_store
+from mfpgan.tracking.metrics_file import go_back
+from mfpgan.tracking.mirror import Mirror, Outbox, whole_folder
+from mfpgan.tracking.mlflow_store import (
+    HOST_TAG,
+    LONGEST_PARAM,
+    START_TAG,
+    VERSION_TAG,
+    Store,
+    StoreError,
+    open_store,
+)
 from mfpgan.tracking.records import fetch, find_run
 from mfpgan.tracking.run import TrackedRun, warn
-from mfpgan.tracking.run_folder import RunRecord, environment, go_back, write_json, write_record
+from mfpgan.tracking.run_folder import (
+    CHECKPOINTS,
+    RunRecord,
+    beginning,
+    environment,
+    is_held,
+    lock_folder,
+    write_json,
+    write_record,
+)
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 
@@ -43,42 +61,49 @@ def start_run(
     _check_writable(root)
     texts = {key: _param_text(value) for key, value in params.items()}
     surroundings = environment(device)
-    tags = {VERSION_TAG: __version__}
+    number, started, host = uuid.uuid4().hex, beginning(root), platform.node()
+    tags = {VERSION_TAG: __version__, START_TAG: number, HOST_TAG: host}
     if "commit" in surroundings:
         tags["mlflow.source.git.commit"] = surroundings["commit"]
-    store, record = None, None
+    store, made = None, None
     try:
         store = open_store(create=True)
         assert store is not None
-        record = store.create_run(name, tags)
+        made = store.create_run(name, tags, started)
     except StoreError as error:
-        store = None
-        warn(f"MLflow cannot be used ({error}); the run is kept in {root} only.")
-    if record is None:
-        number = uuid.uuid4().hex
-        record = RunRecord(number, name or number[:8], "RUNNING", time.time(), root / number, stored=False)
+        again = ", and MLflow is asked again from time to time" if store else ""
+        warn(f"MLflow cannot be used ({error}); the run is kept in {root}{again}.")
     try:
-        record = replace(record, folder=root / record.id, params=texts)
+        record = RunRecord(
+            id=made.id if made else number,
+            name=made.name if made else name or number[:8],
+            status="RUNNING",
+            started=started,
+            folder=root / (made.id if made else number),
+            params=texts,
+            stored=made is not None,
+            host=host,
+        )
         record.folder.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(record.folder)
         write_atomically(record.folder / "config.yaml", config.encode())
         write_json(record.folder / "environment.json", surroundings)
         write_record(record)
-        run = TrackedRun(record, store, lock=lock)
-        run.params(texts)
-        run.artifact(record.folder / "config.yaml")
-        run.artifact(record.folder / "environment.json")
+        mirror = None
+        if store is not None:
+            mirror = Mirror(record, store, whole_folder(record.folder), mlflow_id=made.id if made else "")
+        return TrackedRun(record, mirror, lock=lock, told=made is None)
     except BaseException:
-        if store is not None:  # nobody would ever end it
-            _end_quietly(store, record.id)
+        if store is not None and made is not None:  # nobody would ever end it
+            _end_quietly(store, made.id)
         raise
-    return run
 
 
 def resume_run(run_id: str, root: Path = Path("runs"), *, step: int) -> TrackedRun:
     """Go on with a run from `step`, in the same folder and the same MLflow run; lines of later steps are dropped.
 
-    MLflow cannot forget: there the steps done twice have two values, the later one with the later time.
+    They will be made again to the bit, so MLflow keeps those that it has. It gets whatever else of the folder it lacks, from
+    times when it was away.
 
     Args:
         run_id: the id, or a beginning of it that no other run shares.
@@ -89,45 +114,49 @@ def resume_run(run_id: str, root: Path = Path("runs"), *, step: int) -> TrackedR
     record = find_run(run_id, root)
     fetch(record)
     lock = lock_folder(record.folder)
+    host = platform.node()
+    if record.status == "RUNNING" and record.host not in ("", host):
+        warn(f"run {record.id[:8]} was being trained on {record.host}, and nobody here can see whether it still is.")
     go_back(record.folder, step)
-    record = replace(record, status="RUNNING", ended=None, metrics={})
+    record = replace(record, status="RUNNING", ended=None, metrics={}, host=host)
     write_record(record)
-    run = TrackedRun(record, _store_of(record), lock=lock)
-    run.set_running()
-    return run
+    # Checkpoints come when training ends; the present ones would be sent for nothing.
+    present = [path for pattern in CHECKPOINTS for path in record.folder.glob(pattern)]
+    outbox = whole_folder(record.folder, skip=[path.relative_to(record.folder).as_posix() for path in present])
+    return TrackedRun(record, _mirror(record, outbox, running=True), lock=lock)
 
 
 def reopen_run(run_id: str, root: Path = Path("runs")) -> TrackedRun:
-    """Add numbers to a run that has ended, an evaluation's for instance; its status stays what it was."""
+    """Add numbers to a run that has ended, an evaluation's for instance; its status stays what it was.
+
+    MLflow gets whatever else of the folder it lacks; but while another process trains the run, that is left to it.
+
+    Raises:
+        InputError: no such run, or its folder cannot be written.
+    """
     record = find_run(run_id, root)
     if not record.folder.is_dir():
         fetch(record)
-    return TrackedRun(record, _store_of(record), keep_status=True)
-
-
-def lock_folder(folder: Path) -> FileLock:
-    """The lock of whoever trains in this folder; gone with the process, however that ends."""
-    lock = FileLock(folder / "lock")
+    trained = is_held(record.folder)
+    mirror = _mirror(record, Outbox() if trained else whole_folder(record.folder), create=not trained)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"run {folder.name}: another process is training it; wait for it, or stop it first.") from None
-    return lock
+        return TrackedRun(record, mirror, keep_status=True)
+    except OSError as error:
+        raise InputError(
+            f"{record.folder}: this run's folder cannot be written ({error.strerror}); copy the run to where it can."
+        ) from None
 
 
-def _store_of(record: RunRecord) -> Store | None:
-    """The store if it knows the run, otherwise None and one line on stderr."""
-    if not record.stored:
-        return None
+def _mirror(record: RunRecord, outbox: Outbox, create: bool = True, running: bool = False) -> Mirror | None:
+    """Of a run that is not new; None and one line on stderr if the store cannot be opened."""
     try:
         store = open_store()
         if store is None:
             raise StoreError("there is no mlflow.db in this folder")
-        store.run(record.id, record.folder.parent)
     except StoreError as error:
         warn(f"MLflow cannot be used ({error}); what follows is kept in {record.folder} only.")
         return None
-    return store
+    return Mirror(record, store, outbox, create=create, running=running)
 
 
 def _check_writable(root: Path) -> None:

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from types import FrameType
 
+from mfpgan.tracking.mlflow_client import shown_uri
 from mfpgan.tracking.mlflow_store import (
     StoreError,
     artifact_folder,
     is_server,
     open_store,
-    shown_uri,
     store_exists,
     store_uri,
 )

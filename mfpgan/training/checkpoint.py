@@ -1,26 +1,40 @@
-"""Checkpoints: named parts of tensors and plain types, replaced as a whole or not at all."""
+"""Checkpoints: named parts of tensors and plain types, replaced as a whole or not at all; the last two and the best."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from mfpgan.files import atomic_file, read_weights
+from mfpgan.files import atomic_file, read_weights, write_atomically
 from mfpgan.types import InputError
 
-FORMAT = 1
+FORMAT = 2
+BEFORE, BEST, BAD_STEP = "before.pt", "best.pt", "bad_step.pt"
+"""Beside the last checkpoint: the one before it, the best by validation, and the state of a step that left the numbers."""
+PARTS: dict[str, tuple[type, ...]] = {
+    "step": (int,), "config": (str,), "data_digest": (str,), "generator": (dict,), "adversary": (dict,),
+    "optimizer": (dict,), "ema": (dict,), "watchdog": (dict,), "skipped": (list,), "best": (float,),
+    "pending": (dict, NoneType), "bad_steps": (int,),
+}  # fmt: skip
+"""What a checkpoint may hold, and of which type; `step` and `generator` are in every one."""
 
 
-def save_checkpoint(path: Path, parts: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, parts: Mapping[str, Any], *, keep: bool = False) -> None:
     """Write `parts` to `path`; a crash or a full disk leaves the old file as it was.
+
+    Args:
+        keep: the old file becomes `BEFORE`.
 
     Raises:
         OSError: it cannot be written.
     """
-    with atomic_file(path) as file:
+    with atomic_file(path, path.with_name(BEFORE) if keep else None) as file:
         try:
             torch.save({"format": FORMAT, **parts}, file)
         except RuntimeError as error:  # torch's own, on top of what the file said
@@ -41,12 +55,44 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The parts of a checkpoint, on the CPU.
+    """The parts of a checkpoint, on the CPU; nothing in the file can run.
 
     Raises:
-        InputError: the file is missing, broken or of another format.
+        InputError: the file is missing, broken, of another format, or its weights are no numbers.
     """
     parts = read_weights(path, "a checkpoint of mfpgan")
-    if not isinstance(parts, dict) or parts.get("format") != FORMAT or "generator" not in parts:
+    if not isinstance(parts, dict) or parts.get("format") != FORMAT or not {"step", "generator"} <= parts.keys():
         raise InputError(f"{path}: not a checkpoint of format {FORMAT}; it was made by another program or version.")
+    wrong = [name for name, value in parts.items() if name != "format" and not _fits(name, value)]
+    if wrong:
+        raise InputError(f"{path}: not a checkpoint of mfpgan, its part {wrong[0]!r} is unknown or of another type.")
+    for name, value in parts["generator"].items():
+        if not isinstance(value, Tensor) or not torch.isfinite(value).all():
+            raise InputError(f"{path}: its weights hold NaN or infinity ({name}); take an earlier checkpoint.")
     return parts
+
+
+def load_last(path: Path) -> tuple[dict[str, Any], str]:
+    """The last checkpoint, or the one before it where that one is damaged; then a sentence about it, otherwise "".
+
+    Raises:
+        InputError: neither can be used; about the last one.
+    """
+    try:
+        return load_checkpoint(path), ""
+    except InputError as error:
+        try:
+            parts = load_checkpoint(path.with_name(BEFORE))
+        except InputError:
+            raise error from None
+        return parts, f"{error} Going on from the one before it, of step {parts['step']}."
+
+
+def write_safetensors(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Weights in the format of Hugging Face, which holds tensors and nothing else."""
+    whole = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomically(path, safetensors.torch.save(whole, dict(metadata)))
+
+
+def _fits(name: str, value: object) -> bool:
+    return name in PARTS and isinstance(value, PARTS[name])

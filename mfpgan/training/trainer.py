@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,9 +22,9 @@ from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.alarms import Watchdog
-from mfpgan.training.checkpoint import load_optimizer, save_checkpoint
+from mfpgan.training.checkpoint import BAD_STEP, BEST, load_optimizer, save_checkpoint
 from mfpgan.training.ema import running_mean
-from mfpgan.training.finite import check_finite, gradient_norm
+from mfpgan.training.finite import NotFiniteError, check_finite, gradient_norm
 from mfpgan.training.health import undecided
 from mfpgan.training.pictures import clicks_sheet
 from mfpgan.training.simulate import Play, play
@@ -44,6 +46,13 @@ class StepReport(NamedTuple):
     """A sentence when something has begun that a person should look at."""
     skipped: tuple[str, ...] = ()
     """A sentence about each image that turned out at this step to be unreadable."""
+
+
+class _Stepped(NamedTuple):
+    metrics: dict[str, Tensor]
+    """Empty if the step was left out."""
+    bad: tuple[str, ...] = ()
+    """Then a sentence why."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,12 @@ class Trainer:
     """The users of the last batch, to be drawn."""
     _watchdog: Watchdog = field(init=False, default_factory=Watchdog)
     _skips: Skips = field(init=False)
+    pending: dict[str, float] | None = field(init=False, default=None)
+    """In a checkpoint that was saved before the validation of its step: that step's numbers, not logged yet."""
+    _best: float = field(init=False, default=-1.0)
+    """The highest val/iou so far."""
+    _bad_steps: int = field(init=False, default=0)
+    _saved_step: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
         self._skips = Skips(self.images)
@@ -134,8 +149,9 @@ class Trainer:
         """Run from the present step to the end of the plan, or until a stop is requested.
 
         Raises:
-            NotFiniteError: a loss or a gradient left the numbers. Nothing is saved then: the step's forward pass has already
-                reached the running numbers of batch and spectral norm.
+            NotFiniteError: a loss or a gradient left the numbers, more often than `skip_bad_steps` allows. The state of that
+                moment and the ids of the batch are in `BAD_STEP`, to look into; the last checkpoint stays as it is, for the
+                step's forward pass has already reached the running numbers of batch and spectral norm.
             InputError: too many samples cannot be read; the weights before that step are saved first.
         """
         try:
@@ -145,37 +161,84 @@ class Trainer:
             raise
 
     def _train(self, watch: Callable[[StepReport], None]) -> None:
+        if self.pending is not None:  # stopped between a checkpoint and the end of its validation
+            metrics, self.pending = self.pending, None
+            alarm = self._validate(metrics)
+            self._log(metrics)
+            self.save()
+            watch(StepReport(self.step, self.plan.steps, metrics, alarm))
+        if not self.step:
+            self.save()  # so that a run can go on from whatever moment it was killed at
         log_started, log_step = time.perf_counter(), self.step
         for batch in self.batches(range(self.step, self.plan.steps)):
             skipped = self._skips.look(batch)
-            stats = self.train_step(batch)
+            stats = self._step(batch)
             self.step += 1
             last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
 
-            metrics: dict[str, float] = {}
-            if last or stop or self.step % self.plan.log_every == 0:
-                metrics = {name: float(value) for name, value in stats.items()}
+            metrics = {}
+            if stats.metrics and (last or stop or self.step % self.plan.log_every == 0):
+                metrics = {name: float(value) for name, value in stats.metrics.items()}
                 seconds = time.perf_counter() - log_started
                 metrics["train/skipped"] = float(self._skips.count)
                 metrics["train/samples_per_second"] = (self.step - log_step) * self.config.batch_size / seconds
             alarm = self._watchdog.look(metrics)
             due = last or stop or self.step % self.plan.save_every == 0
-            if due:
-                self.save()  # before the validation: who stops a run may not wait for that
             if last or self.step % self.plan.eval_every == 0:
-                validated = self.validate()
-                metrics |= validated
-                alarm = " ".join(filter(None, (alarm, self._watchdog.look(validated))))
-                if due and "d/softness_auc" in validated:
-                    self.save()  # again, for the watchdog has seen it
+                if due:  # before the validation: who stops a run may not wait for that
+                    self.pending = metrics
+                    self.save()
+                    self.pending = None
+                alarm = " ".join(filter(None, (alarm, self._validate(metrics))))
             if metrics:
-                if "d/real_accuracy" in metrics:
-                    metrics["d/alarm"] = self._watchdog.level
-                self.run.log(metrics, self.step)
+                self._log(metrics)
                 log_started, log_step = time.perf_counter(), self.step
-            watch(StepReport(self.step, self.plan.steps, metrics, alarm, skipped))
+            if due:  # after the line of this step, which a run that goes on from here does not write again
+                self.save()
+            watch(StepReport(self.step, self.plan.steps, metrics, alarm, skipped + stats.bad))
             if stop:
                 break
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        if "d/real_accuracy" in metrics:
+            metrics["d/alarm"] = self._watchdog.level
+        self.run.log(metrics, self.step)
+
+    def _validate(self, metrics: dict[str, float]) -> str:
+        """Validate into `metrics`, keep the weights if they are the best so far; what there is to say about it."""
+        validated = self.validate()
+        metrics |= validated
+        if validated.get("val/iou", -math.inf) > self._best:
+            self._best = validated["val/iou"]
+            parts = {name: value for name, value in self.state_dict().items() if name in ("step", "generator", "best")}
+            save_checkpoint((self.run.folder / CHECKPOINT).with_name(BEST), parts | {"config": self.config.to_yaml()})
+        return self._watchdog.look(validated)
+
+    def _step(self, batch: Batch) -> _Stepped:
+        """A training step; or none, where a loss or a gradient is no number and the run may leave such steps out."""
+        may = self._bad_steps < self.config.skip_bad_steps
+        # Weights and the generator's optimizer are still as they were when a number turns out to be none.
+        kept = copy.deepcopy((dict(self.generator.named_buffers()), self.adversary.state_dict())) if may else None
+        try:
+            return _Stepped(self.train_step(batch))
+        except NotFiniteError as error:
+            self.optimizer.zero_grad(set_to_none=True)
+            if kept is None:
+                state = {
+                    **self.state_dict(),
+                    "config": self.config.to_yaml(),
+                    "ids": list(batch.ids),
+                    "what": str(error),
+                }
+                save_checkpoint((self.run.folder / CHECKPOINT).with_name(BAD_STEP), state)
+                raise
+            buffers, adversary = kept
+            for name, buffer in self.generator.named_buffers():
+                buffer.copy_(buffers[name])
+            self.adversary.load_state_dict(adversary)
+            self._bad_steps += 1
+            count = f"{self._bad_steps} of at most {self.config.skip_bad_steps}"
+            return _Stepped({}, (f"step {self.step + 1} ({', '.join(batch.ids)}), {count}: {error}",))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of the discriminator and one of the generator, after the user's turns."""
@@ -260,9 +323,12 @@ class Trainer:
         )  # fmt: skip
 
     def save(self) -> None:
-        """Write the checkpoint of the present step."""
+        """Write the checkpoint of the present step; the one of an earlier step is kept beside it."""
+        self.run.flush()  # a run that goes on from here does not write the lines before it again
         path = self.run.folder / CHECKPOINT
-        save_checkpoint(path, {"config": self.config.to_yaml(), **self.state_dict()})
+        parts = {"config": self.config.to_yaml(), **self.state_dict()}
+        save_checkpoint(path, parts, keep=self._saved_step != self.step)
+        self._saved_step = self.step
 
     def state_dict(self) -> dict[str, Any]:
         """All that training needs to go on; tensors and plain types."""
@@ -275,6 +341,9 @@ class Trainer:
             "ema": {} if self.ema is None else self.ema.state_dict(),
             "watchdog": self._watchdog.state_dict(),
             "skipped": self._skips.state_dict(),
+            "best": self._best,
+            "pending": self.pending,
+            "bad_steps": self._bad_steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -297,6 +366,8 @@ class Trainer:
                 self.ema.load_state_dict(state["ema"])
             self._watchdog.load_state_dict(state["watchdog"])
             self._skips.load_state_dict(state["skipped"])
+            self._best, self.pending, self._bad_steps = state["best"], state["pending"], state["bad_steps"]
+            self._saved_step = self.step
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[-1].strip().rstrip(".")
             raise InputError(
