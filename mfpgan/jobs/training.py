@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mfpgan import build, tracking
+from mfpgan import build, distributed, tracking
 from mfpgan.config import TrainConfig
 from mfpgan.data import Progress
 from mfpgan.devices import check_compiler, layout_on, pick_device, precision_on
@@ -39,6 +39,7 @@ class TrainingJob:
     """Its last checkpoint."""
 
     @classmethod
+    @distributed.in_turn
     def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
         """A new run.
 
@@ -49,6 +50,7 @@ class TrainingJob:
             InputError: data, device or weights cannot be used.
         """
         device = pick_device(config.device)
+        _check_processes(config, device)
         config = config.model_copy(update={"precision": precision_on(device, config.precision)})
         if config.compile:
             check_compiler(device)
@@ -57,6 +59,7 @@ class TrainingJob:
         return cls(config, data, generator, origin, name)
 
     @classmethod
+    @distributed.in_turn
     def resume(cls, run_id: str, changes: Mapping[str, Any]) -> TrainingJob:
         """A stopped run, from its last checkpoint.
 
@@ -74,6 +77,7 @@ class TrainingJob:
         folder = tracking.fetch(tracking.find_run(run_id, RUNS))
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
+        _check_processes(config, pick_device(config.device))
         data = build.training_data(config)
         state, generator = (
             load_checkpoint(folder / tracking.CHECKPOINT),
@@ -123,28 +127,10 @@ class TrainingJob:
     @contextmanager
     def start(self) -> Iterator[Trainer]:
         """The run opens, the trainer is handed out, and at the end the checkpoint goes to MLflow and the run closes."""
-        config = self.config
-        run: tracking.Run = tracking.NoRun()
-        trainer = build.trainer(config, self.data, run, self.generator)
-        if self.resumed is not None and self.state is not None:
+        trainer = build.trainer(self.config, self.data, tracking.NoRun(), self.generator)
+        if self.state is not None:
             trainer.load_state_dict(self.state)  # before the run is touched
-            run = tracking.resume_run(self.resumed.name, RUNS, step=trainer.step)
-        else:
-            parameters = config.model_dump() | {
-                "encoder_start": self.encoder_origin,
-                **({} if config.adv == "off" else {"d_gp": config.gradient_penalty, "d_spectral": config.spectral}),
-                "data_name": self.data.train.name,
-                "data_digest": self.data.train.digest(),
-                "val_digest": self.data.validation.digest() if self.data.validation else None,
-                "total_steps": self.plan.steps,
-                "passes": round(
-                    self.plan.steps * config.batch_size / (self.data.images_per_epoch * config.objects_per_image), 2
-                ),
-            }
-            card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
-            run = tracking.start_run(
-                parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
-            )
+        run = distributed.together(lambda: self._open_run(trainer) if distributed.leads() else tracking.NoRun())
         with run:
             trainer.run = run
             try:
@@ -154,6 +140,33 @@ class TrainingJob:
                     run.artifact(run.folder / tracking.CHECKPOINT, "checkpoints")
             if trainer.step < self.plan.steps:
                 run.finish("KILLED")
+
+    def _open_run(self, trainer: Trainer) -> tracking.Run:
+        config = self.config
+        if self.resumed is not None:
+            return tracking.resume_run(self.resumed.name, RUNS, step=trainer.step)
+        parameters = config.model_dump() | {
+            "encoder_start": self.encoder_origin,
+            **({} if config.adv == "off" else {"d_gp": config.gradient_penalty, "d_spectral": config.spectral}),
+            "data_name": self.data.train.name,
+            "data_digest": self.data.train.digest(),
+            "val_digest": self.data.validation.digest() if self.data.validation else None,
+            "total_steps": self.plan.steps,
+            "passes": round(
+                self.plan.steps * config.batch_size / (self.data.images_per_epoch * config.objects_per_image), 2
+            ),
+            "processes": distributed.count(),
+        }
+        card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
+        return tracking.start_run(
+            parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
+        )
+
+
+def _check_processes(config: TrainConfig, device: torch.device) -> None:
+    """Raise InputError if several processes cannot train that together."""
+    distributed.check_device(device)
+    distributed.check_share(config.batch_size)
 
 
 def default_name(config: TrainConfig) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from mfpgan import distributed
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
 from mfpgan.losses.segmentation import SegmentationLoss
@@ -25,6 +26,7 @@ from mfpgan.training.ema import running_mean
 from mfpgan.training.finite import check_finite, gradient_norm
 from mfpgan.training.health import undecided
 from mfpgan.training.pictures import clicks_sheet
+from mfpgan.training.replicas import average_gradients, average_statistics, check_equal
 from mfpgan.training.simulate import Play, play
 from mfpgan.training.skips import Skips
 from mfpgan.training.validation import Validation, validate, with_maps
@@ -85,6 +87,9 @@ class Trainer:
     """Alternates discriminator and generator over the batches of a run.
 
     Four steps equal two, a checkpoint and two more, to the bit on CPU float32: nothing here keeps a state of chance.
+
+    Several processes each hold one and call `train` together. Every number that a step decides by is the whole batch's, the
+    same in all of them; validation, tracking and checkpoints are the leading one's.
     """
 
     config: TrainConfig
@@ -94,7 +99,7 @@ class Trainer:
     loss: SegmentationLoss
     strategy: ClickStrategy
     batches: Callable[[range], Iterable[Batch]]
-    """The training batches of a range of steps."""
+    """The training batches of a range of steps; of each this process's share."""
     validation: Callable[[], Iterable[Batch]]
     """Batches to validate on, the same at every call."""
     data_digest: str
@@ -104,9 +109,11 @@ class Trainer:
     run: Run
     device: torch.device
     bf16: bool
+    check_every: int = 0
+    """Steps between checks that the processes have not drifted apart; 0: only at the start."""
     step: int = 0
     stop_requested: bool = False
-    """Set from outside (a signal): the loop ends after the present step, with a checkpoint."""
+    """Set from outside (a signal), in any process: all end after the same step, with a checkpoint."""
     optimizer: torch.optim.Optimizer = field(init=False)
     ema: AveragedModel | None = field(init=False)
     """Running mean of the generator's weights."""
@@ -137,7 +144,12 @@ class Trainer:
             NotFiniteError: a loss or a gradient left the numbers. Nothing is saved then: the step's forward pass has already
                 reached the running numbers of batch and spectral norm.
             InputError: too many samples cannot be read; the weights before that step are saved first.
+            ProcessLostError: another process has ended. Nothing is saved: this step may be half done.
+            DriftError: the processes are not equal. Nothing is saved.
         """
+        check_equal({"config": self.config.to_yaml(), "data": self.data_digest} | self._networks(), self.step)
+        if distributed.count() > 1 and self.step == 0:
+            self.save()  # any of them may be lost at any time, and then there is something to go on from
         try:
             self._train(watch)
         except InputError:  # of a batch, before its step: the files can be mended and the run go on
@@ -146,11 +158,14 @@ class Trainer:
 
     def _train(self, watch: Callable[[StepReport], None]) -> None:
         log_started, log_step = time.perf_counter(), self.step
-        for batch in self.batches(range(self.step, self.plan.steps)):
+        for batch in self._batches():
             skipped = self._skips.look(batch)
             stats = self.train_step(batch)
             self.step += 1
-            last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
+            # Looked at once: signals come at any time.
+            last, stop = self.step == self.plan.steps, distributed.any_process(self.stop_requested)
+            if self.check_every and self.step % self.check_every == 0:
+                check_equal(self._networks(), self.step)
 
             metrics: dict[str, float] = {}
             if last or stop or self.step % self.plan.log_every == 0:
@@ -177,9 +192,18 @@ class Trainer:
             if stop:
                 break
 
+    def _batches(self) -> Iterator[Batch]:
+        """The batches to come. What one process cannot read all know of, before any of them makes a step."""
+        mine = iter(self.batches(range(self.step, self.plan.steps)))
+        while (batch := distributed.together(lambda: next(mine, None))) is not None:
+            if distributed.any_process(bool(batch.skipped)):
+                batch = replace(batch, skipped=sum(distributed.told(batch.skipped), ()))
+            yield batch
+
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of the discriminator and one of the generator, after the user's turns."""
-        lr, position = self.plan.lr_at(self.step), self.step * self.config.batch_size
+        lr = self.plan.lr_at(self.step)
+        position = self.step * self.config.batch_size + distributed.share(self.config.batch_size).start
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         users, batch = batch, batch.to(self.device)
@@ -201,16 +225,19 @@ class Trainer:
         # before the generator goes back through its own, and no part of either is walked twice.
         logits = logits.float()
         answer = logits.detach().requires_grad_()
-        segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        mine = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        segmentation = distributed.mean(mine)
         lower = f"Lower --lr (now {lr:g})"
-        check_finite(segmentation.detach(), "segmentation loss", self.step, lower)
-        (pull,) = torch.autograd.grad(segmentation, answer)
-        segmentation, answer = segmentation.detach(), answer.detach()
+        check_finite(segmentation, "segmentation loss", self.step, lower)
+        (pull,) = torch.autograd.grad(mine, answer)
+        answer = answer.detach()
         prob = answer.sigmoid()
         stats = self.adversary.update(batch, maps, prob, self.step, position)
         push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
         check_finite(push.loss, "adversarial loss", self.step, "Lower --d-lr or --adv-weight")
         torch.autograd.backward(logits, pull + push.gradient)
+        average_gradients(self.generator)
+        average_statistics(self.generator)
         check_finite(gradient_norm(self.generator), "generator's gradient", self.step, f"{lower} or --adv-weight")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # now: the next step's graph finds their memory free
@@ -222,8 +249,8 @@ class Trainer:
             "train/adv": push.loss,
             "train/undecided": undecided(prob, batch.valid),
             "train/lr": torch.tensor(lr),
-            "train/clicks": torch.tensor(float(np.mean([len(clicks) for clicks in played.clicks]))),
-            "train/rounds": torch.tensor(float(np.mean(played.rounds))),
+            "train/clicks": _mean([len(clicks) for clicks in played.clicks]),
+            "train/rounds": _mean(played.rounds),
             **stats,
             **push.stats,
         }
@@ -232,13 +259,18 @@ class Trainer:
         def norm(gradient: Tensor) -> Tensor:
             weight = self.generator.head.weight
             (at_weight,) = torch.autograd.grad(logits, weight, gradient, retain_graph=True)
-            length: Tensor = at_weight.norm()
+            length: Tensor = distributed.mean(at_weight).norm()  # of the mean: the mean of lengths is longer
             return length
 
         return norm
 
     def validate(self) -> dict[str, float]:
-        """Validate, and draw the first validation objects and the clicks of the last training batch."""
+        """Validate, and draw the first validation objects and the clicks of the last training batch.
+
+        In the leading process alone, so that the numbers are to the bit those of one process: the others find nothing.
+        """
+        if not distributed.leads():
+            return {}
         found = self._validated(self.generator)
         for number, picture in enumerate(found.pictures):
             self.run.image(f"val_triplet_{number}", picture, self.step)
@@ -260,7 +292,9 @@ class Trainer:
         )  # fmt: skip
 
     def save(self) -> None:
-        """Write the checkpoint of the present step."""
+        """Write the checkpoint of the present step, which all processes hold alike: the leading one does."""
+        if not distributed.leads():
+            return
         path = self.run.folder / CHECKPOINT
         save_checkpoint(path, {"config": self.config.to_yaml(), **self.state_dict()})
 
@@ -276,6 +310,11 @@ class Trainer:
             "watchdog": self._watchdog.state_dict(),
             "skipped": self._skips.state_dict(),
         }
+
+    def _networks(self) -> dict[str, Any]:
+        """What all processes hold alike."""
+        state = self.state_dict()
+        return {name: state[name] for name in ("generator", "adversary", "optimizer", "ema", "skipped")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`.
@@ -302,3 +341,8 @@ class Trainer:
             raise InputError(
                 f"the checkpoint does not fit this version of mfpgan ({reason}); start a new run."
             ) from None
+
+
+def _mean(values: Sequence[int]) -> Tensor:
+    """Over the samples of all processes."""
+    return distributed.mean(torch.tensor(float(np.mean(values))))
