@@ -152,6 +152,7 @@ class Trainer:
             self.save()  # any of them may be lost at any time, and then there is something to go on from
         try:
             self._train(watch)
+            distributed.any_process(False)  # nobody leaves before the leading one has saved
         except InputError:  # of a batch, before its step: the files can be mended and the run go on
             self.save()
             raise
