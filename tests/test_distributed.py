@@ -230,7 +230,9 @@ def test_the_first_step_is_that_of_one_process_with_the_whole_batch(
         if part == "stats":
             assert first[part] == second[part]
             assert {k: v.item() for k, v in first[part].items()} == pytest.approx(
-                {k: v.item() for k, v in value.items()}, rel=1e-4, abs=5e-5  # sums in another order, and means near 0
+                {k: v.item() for k, v in value.items()},
+                rel=1e-4,
+                abs=5e-5,  # sums in another order, and means near 0
             )
         else:
             assert torch.equal(first[part], second[part])
@@ -350,3 +352,23 @@ def test_when_a_process_is_killed_the_others_end_with_a_checkpoint(tmp_path: Pat
     assert err.count("Steps 0 to 5000") == 1, "one speaks"
     assert json.loads((folder / "run.json").read_text())["status"] == "FAILED"
     assert load_checkpoint(folder / "checkpoints" / "last.pt")["step"] % 2 == 0
+
+
+def test_the_sbatch_template_tells_every_task_who_it_is(tmp_path: Path) -> None:
+    programs = {
+        "scontrol": "echo node7; echo node8",
+        "srun": 'shift; for task in 0 1; do SLURM_PROCID=$((task + 2)) SLURM_LOCALID=$task "$@"; done',
+        "mfpgan": 'echo "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR $MASTER_PORT: $# words, $*"',
+    }
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    job = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_JOB_ID": "61234", "SLURM_NTASKS": "4", "SLURM_CPUS_PER_TASK": "8"}
+    script = Path(__file__).parent.parent / "experiments" / "slurm" / "train.sbatch"
+    done = subprocess.run(
+        ["bash", script, "--name", "two words"],
+        env=os.environ | job | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        f"{rank} {rank - 2} 4 node7 21234: 3 words, train --name two words" for rank in (2, 3)
+    ]

@@ -87,6 +87,8 @@ def evaluate_interactive(
             for turn, batch in enumerate(batches(games, batch_size, table.group)):
                 if not distributed.takes(turn):
                     done += sum(game.robot is robot for game in batch)
+                    if progress:
+                        progress(done, total)
                     continue
                 table.seat(batch)
                 start = perf_counter()
