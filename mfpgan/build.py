@@ -88,9 +88,9 @@ def training_data(config: TrainConfig, progress: Progress | None = None) -> Trai
     if config.val_data == "none":
         validation = None
     elif config.val_data:
-        validation = _open_known(config, config.val_data, config.val_split)
+        validation = _open_known(config, config.val_data, config.val_split, progress)
     elif beside := _validation_beside(spec, config.split):
-        validation = _open_known(config, *beside)
+        validation = _open_known(config, *beside, progress)
     else:
         train, validation = hold_out(train)
     whole, train = train, choose(train, config.min_area, config.max_area, config.category_names)
@@ -122,11 +122,11 @@ def _check_first(train: DataSet) -> None:
     raise errors[0]
 
 
-def _open_known(config: TrainConfig, spec: str, split: str | None) -> DataSet:
+def _open_known(config: TrainConfig, spec: str, split: str | None, progress: Progress | None) -> DataSet:
     """Validation data, with those of the training data's options that mean something to its kind."""
     known = DATASETS[recognise(Request(spec))].options
     shared = {name: getattr(config, name) for name in ("images", "ignore_value") if name in known}
-    return open_dataset(spec, split=split, role="val", **shared)
+    return open_dataset(spec, split=split, role="val", progress=progress, **shared)
 
 
 def _validation_beside(spec: str, split: str | None) -> tuple[str, str | None] | None:

@@ -291,6 +291,11 @@ class ClickSession:
         shown = crop_size(View(0, 0, height, width), self.zoom_px) if self.zoom else (height, width)
         return canvas(self.generator, *shown)
 
+    def pixels(self, height: int, width: int) -> int:
+        """Most pixels that the network computes for one answer to a user at such an image. With zoom a view may be square."""
+        rows, columns = canvas(self.generator, *((self.zoom_px,) * 2 if self.zoom else (height, width)))
+        return rows * columns
+
     def click(self, y: int, x: int, positive: bool) -> Probability:
         """Add a click and answer.
 

@@ -18,6 +18,7 @@ from mfpgan.data.bsds500 import Bsds500DataSet, find_bsds500, write_png
 from mfpgan.data.consensus import consensus_objects
 from mfpgan.data.folder import FolderDataSet
 from mfpgan.data.mask_cache import PackedMasks
+from mfpgan.data.policy import choose
 from mfpgan.types import InputError
 
 
@@ -135,6 +136,16 @@ def test_reads_objects_in_file_name_order(tmp_path: Path) -> None:
         Bsds500DataSet(tmp_path, "val")
     with pytest.raises(InputError, match="no BSDS500"):
         Bsds500DataSet(tmp_path / "BSDS500" / "data" / "images")
+
+
+def test_objects_can_be_chosen_by_their_area(tmp_path: Path) -> None:
+    data = Bsds500DataSet(make_bsds500(tmp_path), "test")
+    facts = data.facts()
+    assert (facts.area_px.dtype, facts.category.dtype) == (np.float32, np.int32)
+    assert facts.area_px.tolist() == [40, 60, 50, 50, 60, 40]
+    assert facts.category.tolist() == [-1] * 6
+    chosen = choose(data, min_area=55)
+    assert [chosen[index].id for index in range(len(chosen))] == ["1000/2", "3/1"]
 
 
 @pytest.mark.parametrize("level", ["", "data", "BSDS500", "BSDS500/data", "bsds500/BSDS500/data", "BSR/BSDS500/data"])

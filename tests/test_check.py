@@ -74,6 +74,22 @@ def test_lvis_lists_all_faults(tmp_path: Path) -> None:
     assert report.categories == {"cup": 2, "dog": 1}
 
 
+def test_an_entry_that_is_refused_is_named_once_and_not_by_its_annotations(tmp_path: Path) -> None:
+    make_lvis(tmp_path)
+    content = copy.deepcopy(CONTENT)
+    content["images"][0]["file_name"] = "../secret.png"
+    content["categories"][1]["name"] = None
+    content["annotations"].append({"id": 16, "image_id": 4, "category_id": 3, "segmentation": SQUARE})
+    report = check_dataset(str(write(tmp_path, content)))
+    assert [problem.id for problem in report.problems if problem.level == "stop"] == [
+        "categories[1], id 2",
+        "images[0], id 9",
+        "annotations[5], id 16",
+        "image 5",  # never_looked_at.png
+    ]
+    assert "'../secret.png' leaves the folder of the photos" in report.problems[1].sentence
+
+
 def test_folder_lists_all_faults(tmp_path: Path) -> None:
     for name in ("cut", "empty", "smear", "colour", "size", "mixed", "alone", "good", "full"):
         photo(tmp_path, f"{name}.jpg", size=(40, 30))

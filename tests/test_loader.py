@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mfpgan.data import open_dataset
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.folder import FolderDataSet
 from mfpgan.data.loader import collate, default_workers, training_batches, validation_batches, with_others
 from mfpgan.data.order import Order
@@ -204,6 +205,19 @@ def test_nothing_readable_is_one_sentence(workers: int) -> None:
         batches(Gone(), range(2), workers)
     assert str(caught.value).startswith("20 images in a row could not be read; `mfpgan data check`")
     assert str(caught.value).endswith("The first: c.jpg: damaged.")
+
+
+class Torn(Gone):
+    """The index behind it is damaged."""
+
+    def __getitem__(self, index: int) -> Sample:
+        raise DamagedError("a.index: damaged.")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_index_is_not_skipped_over(workers: int) -> None:
+    with pytest.raises(InputError, match=r"^a\.index: damaged\.$"):
+        batches(Torn(), range(2), workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

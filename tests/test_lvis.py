@@ -141,11 +141,32 @@ def put(*path: str | int, value: Any) -> Any:
             r"annotations\[2\].*segmentation is missing",
         ),
         (put("categories", 0, "name", value=3), r"categories\[0\].*name"),
+        (put("annotations", 3, "iscrowd", value="0"), r"annotations\[3\], id 14.*iscrowd is 0 or 1, got '0'"),
+        (put("annotations", 3, "iscrowd", value=2), r"annotations\[3\], id 14.*iscrowd is 0 or 1, got '2'"),
+        (put("images", 1, "file_name", value="../../etc/passwd"), r"images\[1\], id 4.*'../../etc/passwd' leaves"),
+        (put("images", 1, "file_name", value="a/../../x.jpg"), r"images\[1\], id 4.* leaves the folder"),
+        (put("images", 1, "file_name", value="/etc/passwd"), r"images\[1\], id 4.*'/etc/passwd' leaves the folder"),
+        (put("images", 0, "coco_url", value="http://x.org/../a.jpg"), r"images\[0\], id 9.*'../a.jpg' leaves"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_and_field(folder: Path, content: Any, words: str) -> None:
     with pytest.raises(InputError, match=rf"lvis_v1_train\.json.*{words}"):
         LvisDataSet(write(folder, content))
+
+
+@pytest.mark.parametrize(("value", "count"), [(0, 4), (False, 4), (None, 4), (0.0, 4), (1, 3), (True, 3)])
+def test_crowds_are_left_out(value: Any, count: int, tmp_path: Path) -> None:
+    data = LvisDataSet(write(tmp_path, put("annotations", 3, "iscrowd", value=value)))
+    assert len(data) == count
+
+
+def test_a_photo_may_be_a_link_out_of_the_folder_and_its_name_may_turn_round_inside(folder: Path) -> None:
+    (folder / "far away").mkdir()
+    (folder / "four.png").replace(folder / "far away" / "4.png")
+    (folder / "images" / "train").mkdir(parents=True)
+    (folder / "images" / "link.png").symlink_to(folder / "far away" / "4.png")
+    data = LvisDataSet(write(folder, put("images", 1, "file_name", value="train/../link.png")))
+    assert (data[2].image == (4, 5, 6)).all()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5_000])

@@ -70,6 +70,17 @@ def test_truncated_jpeg_and_missing_file_name_the_file(tmp_path: Path) -> None:
         read_photo(tmp_path / "gone.jpg")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpegs_are_what_pil_makes_of_them(mode: str, tmp_path: Path) -> None:
+    """Whole ones are decoded by OpenCV, whose JPEG library may round differently; rubbish behind the end is left to PIL."""
+    noise = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
+    path = save(Image.fromarray(noise).convert(mode), tmp_path / "a.jpg", quality=90)
+    expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert np.abs(read_photo(path).astype(int) - expected).max() <= 2
+    path.write_bytes(path.read_bytes() + b"rubbish")
+    assert np.array_equal(read_photo(path), expected)
+
+
 def test_a_picture_of_400_megapixels_is_refused(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -17,6 +17,8 @@ from pycocotools.coco import COCO
 from mfpgan.data.lvis import LvisDataSet
 
 SPEED = Path(__file__).resolve().parent.parent / "experiments" / "speed"
+HELPERS = {"bench", "lvis_file", "measure"}
+BENCHMARKS = sorted({path.stem for path in SPEED.glob("*.py")} - HELPERS)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 
 
@@ -92,7 +94,11 @@ def test_the_file_is_a_function_of_size_and_seed(tmp_path: Path, monkeypatch: py
     assert len([*tmp_path.iterdir()]) == 3
 
 
-@pytest.mark.parametrize("name", ["opening", "loading", "training_step", "precision", "memory", "clicks", "session"])
+def test_all_that_is_no_helper_runs_in_make_bench() -> None:
+    assert sorted(module("bench").BENCHMARKS) == BENCHMARKS
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_runs_quickly(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

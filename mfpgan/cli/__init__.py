@@ -106,7 +106,8 @@ def train(
 
     if resume:
         beside = {"config": file, "set": settings or None, "name": name}
-        job = TrainingJob.resume(resume, options | beside)
+        with display.Watch("open") as watch:
+            job = TrainingJob.resume(resume, options | beside, watch.update)
     else:
         with display.Watch("open") as watch:
             job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from mfpgan.data.consensus import CONSENSUS_VERSION, consensus_objects
+from mfpgan.data.facts import Facts
 from mfpgan.data.mask_cache import PackedMasks, load_masks, store_masks
 from mfpgan.data.photos import LastPhoto
 from mfpgan.types import BoolMask, InputError, Sample
@@ -88,6 +89,11 @@ class Bsds500DataSet:
         path = self.photo_path(image)
         photo = self._photo.read(path, (target.shape[0], target.shape[1]), self.truths[image].name)
         return Sample(f"{path.stem}/{number + 1}", photo, target)
+
+    def facts(self) -> Facts:
+        """Pixels of every object; there are no categories."""
+        areas = [self._masks.mask(*place).sum() for place in self._places]
+        return Facts(np.array(areas, np.float32), np.full(len(self), -1, np.int32))
 
     def others(self, index: int) -> BoolMask:
         """(H, W) bool: the photo's other consensus objects; they may overlap object `index` or contain it."""

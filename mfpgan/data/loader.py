@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mfpgan.data.columns import DamagedError
 from mfpgan.data.order import Order
 from mfpgan.data.parts import parts_of
 from mfpgan.data.resize import resize_sample
@@ -31,9 +32,13 @@ class Drawn(NamedTuple):
     """None if nothing could be read."""
     skipped: tuple[Skipped, ...]
     """What could not be read before it."""
+    damage: str = ""
+    """Why nothing more can be read."""
 
     def error(self) -> InputError:
         """Why there is no sample."""
+        if self.damage:
+            return InputError(self.damage)
         return InputError(
             f"{len(self.skipped)} images in a row could not be read; `mfpgan data check` lists what is wrong. The first: "
             f"{self.skipped[0].sentence}"
@@ -70,7 +75,12 @@ class Positions(Dataset[Drawn]):
                     parts, others, [self.seed, position, AUGMENTATION_STREAM],
                     reduced=not self.order.shares_images,
                 )  # fmt: skip
-            except InputError as error:  # kept as words: a worker would wrap the exception in a page of its own
+            # Errors are kept as words: a worker would wrap the exception in a page of its own.
+            except (
+                DamagedError
+            ) as error:  # not this image's fault: to skip what cannot be looked up would change the run
+                return Drawn(None, tuple(skipped), str(error))
+            except InputError as error:
                 skipped.append(Skipped(image, str(error)))
             else:
                 return Drawn(sample, tuple(skipped))
@@ -180,17 +190,29 @@ def validation_batches(data: DataSet, objects: Sequence[int], *, size: int, batc
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples of one size to a batch on the CPU; with `others` if every sample has them."""
-    image = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    ignore = [np.zeros_like(sample.target) if sample.ignore is None else sample.ignore for sample in samples]
+    shape = len(samples), *samples[0].target.shape
+    image, target, valid = torch.empty(*shape, 3), torch.empty(shape), torch.empty(shape)
+    for place, sample in enumerate(samples):
+        image[place].copy_(torch.from_numpy(sample.image)).div_(255)
+        target[place].copy_(_as_tensor(sample.target))
+        if sample.ignore is None:
+            valid[place] = 1
+        else:
+            valid[place].copy_(_as_tensor(~sample.ignore))
     others = [sample.others for sample in samples if sample.others is not None]
     return Batch(
         tuple(sample.id for sample in samples),
         # A view: (B, 3, H, W) in channels-last memory, which is how the networks hold it.
-        image.permute(0, 3, 1, 2).float().div_(255),
-        torch.from_numpy(np.stack([sample.target for sample in samples])).unsqueeze(1).float(),
-        torch.from_numpy(~np.stack(ignore)).unsqueeze(1).float(),
+        image.permute(0, 3, 1, 2),
+        target.unsqueeze(1),
+        valid.unsqueeze(1),
         torch.from_numpy(np.stack(others)).unsqueeze(1) if len(others) == len(samples) else None,
     )
+
+
+def _as_tensor(mask: BoolMask) -> torch.Tensor:
+    """(H, W) uint8, 0 or 1: torch turns it into floats much faster than bool."""
+    return torch.from_numpy(np.ascontiguousarray(mask).view(np.uint8))
 
 
 def default_workers() -> int:
@@ -199,6 +221,10 @@ def default_workers() -> int:
     At most 8: one core reads some 130 samples a second at 256 pixels, so 8 read a thousand, more than these networks train
     on; and a machine of 64 cores has mostly 8 GPUs, with a run on each. Processes that torchrun starts share the cores.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return 0 if cores <= 2 else min(cores - 1, 8)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: in a container or under Slurm fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,13 +1,19 @@
 """The index of an LVIS or COCO JSON, built once and kept in the cache folder ($MFPGAN_CACHE, otherwise ~/.cache/mfpgan).
 
-It is found by the JSON's path, and fits while size and time of change are the same, or else the content's digest.
+It is found by the JSON's path, and fits while the file's size and both times of change are the same, or else the digest of its
+content. So a change is noticed even if it keeps the size and somebody sets the time of change back (rsync and tar do). Of a
+file that was only touched, or has a copy on each machine, the digest is taken once: NAME.seen notes its times.
+
+Beside an index lies its lock, an empty file that stays: whoever removed it could split those who wait for it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,7 +23,7 @@ from mfpgan.data.lvis_reader import read_json
 from mfpgan.data.mask_cache import cache_folder
 from mfpgan.data.problem import stop_at_first
 from mfpgan.data.spool import Spool
-from mfpgan.files import atomic_file
+from mfpgan.files import atomic_file, write_atomically
 from mfpgan.types import InputError
 
 KEPT_FROM_BYTES = 4 << 20
@@ -44,16 +50,19 @@ def open_index(path: Path, progress: Callable[[int, int], None] | None = None) -
         return LvisIndex.of(_read(path, progress))
     kept = index_path(path)
     index = read_index(kept)
-    if index is not None and _unchanged(index, path):
+    if index is not None and _fits(index, kept, path):
         return index
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{kept}.lock"):
             index = read_index(kept)
-            if index is None or not _unchanged(index, path):
+            if index is None or not (_fits(index, kept, path) or _fits_by_digest(index, kept, path)):
                 for remains in kept.parent.glob(f".{kept.name}.*.part"):
                     remains.unlink(missing_ok=True)
-                _build(kept, path, index, progress)
+                with Spool(kept.parent) as spool:
+                    tables = _read(path, progress, spool)
+                    with atomic_file(kept) as file:
+                        write_index(file, tables)
                 index = read_index(kept)
     except OSError as error:
         raise InputError(
@@ -73,30 +82,38 @@ def index_path(path: Path) -> Path:
     return cache_folder() / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}-{place}.index"
 
 
-def _build(kept: Path, path: Path, old: LvisIndex | None, progress: Callable[[int, int], None] | None) -> None:
-    state = path.stat()
-    source = Source(state.st_size, state.st_mtime_ns, "")
-    # A file that was only touched or copied over itself: its digest takes a second, another index half a minute.
-    touched = old is not None and old.source.size == source.size and _digest(path) == old.source.digest
-    with Spool(kept.parent) as spool:
-        tables = (
-            old.tables(source._replace(digest=old.source.digest))
-            if touched and old is not None
-            else _read(path, progress, spool)
-        )
-        with atomic_file(kept) as file:
-            write_index(file, tables)
+def _fits(index: LvisIndex, kept: Path, path: Path) -> bool:
+    state = Source.of(path, index.source.digest)
+    return state == index.source or state in _seen(kept)
+
+
+def _fits_by_digest(index: LvisIndex, kept: Path, path: Path) -> bool:
+    """A digest takes a second, another index a minute."""
+    state = Source.of(path)
+    if state.size != index.source.size or _digest(path) != index.source.digest:
+        return False
+    seen = [*_seen(kept)[-99:], state._replace(digest=index.source.digest)]
+    with suppress(OSError):  # no room for it: then the digest is taken again
+        write_atomically(_seen_path(kept), json.dumps(seen).encode())
+    return True
+
+
+def _seen(kept: Path) -> list[Source]:
+    """Files of the path that were found to have the content that the digest says."""
+    try:
+        return [Source(*state) for state in json.loads(_seen_path(kept).read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _seen_path(kept: Path) -> Path:
+    return kept.with_suffix(".seen")
 
 
 def _read(path: Path, progress: Callable[[int, int], None] | None, spool: Spool | None = None) -> Tables:
     tables, problems = read_json(path, progress, spool)
     stop_at_first(problems)
     return tables
-
-
-def _unchanged(index: LvisIndex, path: Path) -> bool:
-    state = path.stat()
-    return (index.source.size, index.source.mtime_ns) == (state.st_size, state.st_mtime_ns)
 
 
 def _digest(path: Path) -> str:

@@ -2,16 +2,19 @@
 
 All processes of a machine share the pages. Polygons with two decimals, as LVIS and COCO have them, are kept as int32
 hundredths; dividing by 100 gives back the very number that stood in the JSON. Others are kept as float64.
+
+The file: MAGIC; version, length of the header and its checksum, and the checksum of these (see _PREFIX); the header, JSON;
+from the next block on the arrays (see `mfpgan.data.columns`).
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -19,11 +22,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpgan.data.columns import BLOCK_BYTES, Columns, DamagedError, MappedColumns, write_columns
 from mfpgan.types import InputError
 
 MAGIC = b"mfpgan index of an LVIS JSON\n"
-VERSION = 1
-_ALIGNMENT = 64
+VERSION = 2
+_PREFIX = struct.Struct("<IQI")
+_START = len(MAGIC) + _PREFIX.size + 4
+"""Of the header."""
 HUNDREDTHS, FLOATS, RUNS = 0, 1, 2
 """Kinds of objects: polygons in int32 hundredths, polygons in float64 (two words each), run lengths."""
 
@@ -79,8 +85,16 @@ class Source(NamedTuple):
     size: int
     """In bytes."""
     mtime_ns: int
+    ctime_ns: int
+    """The system's own note of the last change, which no program can set back as it can the other."""
     digest: str
     """First 16 hex digits of its SHA-256."""
+
+    @classmethod
+    def of(cls, path: Path, digest: str = "") -> Source:
+        """Of the file as it is now; raises OSError."""
+        state = path.stat()
+        return cls(state.st_size, state.st_mtime_ns, state.st_ctime_ns, digest)
 
 
 class Tables(NamedTuple):
@@ -91,78 +105,74 @@ class Tables(NamedTuple):
     """Name, and LVIS's frequency r, c or f, empty in COCO."""
     left_out: list[tuple[str, str]]
     """Objects that cannot be drawn: "annotation 7", and why."""
-    arrays: Mapping[str, Sequence[NDArray[Any]]]
-    """For each name in ARRAYS its pieces."""
+    arrays: Mapping[str, Iterable[NDArray[Any]]]
+    """For each name in ARRAYS its pieces; they are gone through twice."""
 
 
 class LvisIndex:
     """What the JSON says, looked up in the mapped file; copies nothing but what is asked for.
 
-    Pickled, it is its path: another process maps the same file.
+    Pickled, it is its path: another process maps the same file. Whatever looks into a part of the file that is damaged raises
+    DamagedError, which is an InputError, and removes the file.
     """
 
-    def __init__(self, meta: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path | None) -> None:
+    def __init__(self, meta: dict[str, Any], columns: Columns, path: Path | None) -> None:
         self.source = Source(*meta["source"])
         self.categories = tuple(name for name, _ in meta["categories"])
         self.frequencies = tuple(frequency for _, frequency in meta["categories"])
         self.left_out = [(where, why) for where, why in meta["left_out"]]
-        self._meta, self._arrays, self._path = meta, arrays, path
-        self.object_area = arrays["object_area"]
-        """(objects,) float32, see `LvisObject.area_px`."""
-        self.object_category = arrays["object_category"]
-        """(objects,) int32, index into `categories`."""
-        self.group_start = arrays["group_start"]
+        self._meta, self._columns, self._path = meta, columns, path
+        self.image_count, self.object_count = columns.length("image_id"), columns.length("object_id")
+        self.group_start: NDArray[np.int64] = columns.part("group_start")
         """(images with objects + 1,) int64: the objects of the k-th such image are group_start[k] to group_start[k + 1]."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
-            return LvisIndex, (self._meta, self._arrays, None)
+            return LvisIndex, (self._meta, self._columns, None)
         return _mapped, (self._path, self.source.digest)
 
     @classmethod
     def of(cls, tables: Tables) -> LvisIndex:
         """In memory, where no file can be written."""
         arrays = {name: np.concatenate([np.zeros(0, kind), *tables.arrays[name]]) for name, kind in ARRAYS.items()}
-        return cls(_meta(tables), arrays, None)
-
-    def tables(self, source: Source) -> Tables:
-        """The same index of another source, to be written."""
-        categories = list(zip(self.categories, self.frequencies, strict=True))
-        return Tables(source, categories, self.left_out, {name: [array] for name, array in self._arrays.items()})
+        return cls(_meta(tables), Columns(arrays), None)
 
     @property
-    def image_count(self) -> int:
-        return len(self._arrays["image_id"])
+    def object_area(self) -> NDArray[np.float32]:
+        """(objects,) float32, see `LvisObject.area_px`."""
+        return self._columns.part("object_area")
 
     @property
-    def object_count(self) -> int:
-        return len(self._arrays["object_id"])
+    def object_category(self) -> NDArray[np.int32]:
+        """(objects,) int32, index into `categories`."""
+        return self._columns.part("object_category")
 
     def image(self, number: int) -> LvisImage:
-        arrays = self._arrays
-        ends = arrays["image_name_end"]
-        start = int(ends[number - 1]) if number else 0
-        names = arrays["names"][start : int(ends[number])].tobytes().decode()
-        height, width = int(arrays["image_height"][number]), int(arrays["image_width"][number])
-        return LvisImage(int(arrays["image_id"][number]), tuple(names.split("\0")), height, width)
+        value = self._columns.value
+        start = value("image_name_end", number - 1) if number else 0
+        names = self._columns.part("names", start, value("image_name_end", number)).tobytes().decode()
+        height, width = value("image_height", number), value("image_width", number)
+        return LvisImage(value("image_id", number), tuple(names.split("\0")), height, width)
 
     def object(self, number: int) -> LvisObject:
-        arrays = self._arrays
+        value = self._columns.value
         return LvisObject(
-            int(arrays["object_id"][number]),
-            int(arrays["object_image"][number]),
-            self.categories[int(arrays["object_category"][number])],
-            float(arrays["object_area"][number]),
+            value("object_id", number),
+            value("object_image", number),
+            self.categories[value("object_category", number)],
+            value("object_area", number),
             self.segmentation(number),
         )
 
     def segmentation(self, number: int) -> list[NDArray[np.float64]] | NDArray[np.int64]:
         """See `LvisObject.segmentation`."""
-        arrays = self._arrays
-        kind, word, part = (int(arrays[name][number]) for name in ("object_kind", "object_word", "object_part"))
-        lengths = arrays["part_length"][part : part + int(arrays["object_parts"][number])]
+        columns = self._columns
+        kind, word, part, parts = (
+            columns.value(name, number) for name in ("object_kind", "object_word", "object_part", "object_parts")
+        )
+        lengths = columns.part("part_length", part, part + parts)
         count = int(lengths.sum()) * (2 if kind == FLOATS else 1)
-        words = arrays["words"][word : word + count]
+        words = columns.part("words", word, word + count)
         if kind == RUNS:
             return words.astype(np.int64)
         values = words.copy().view(np.float64) if kind == FLOATS else words / 100
@@ -170,75 +180,56 @@ class LvisIndex:
 
     def image_of(self, number: int) -> int:
         """The number of an object's image."""
-        return int(self._arrays["object_image"][number])
+        image: int = self._columns.value("object_image", number)
+        return image
 
     def group(self, image: int) -> range:
         """The objects of image number `image`."""
-        # Of the same type, or the whole column would be converted.
-        ends = np.array((image, image + 1), np.int32)
-        first, end = np.searchsorted(self._arrays["object_image"], ends)
-        return range(int(first), int(end))
+        starts = self.group_start
+        # By halves: a page for each, where the whole column would have to be summed up.
+        place = bisect_left(range(len(starts) - 1), image, key=lambda group: self.image_of(int(starts[group])))
+        if place == len(starts) - 1 or self.image_of(int(starts[place])) != image:
+            return range(0)
+        return range(int(starts[place]), int(starts[place + 1]))
 
 
 def write_index(file: BinaryIO, tables: Tables) -> None:
     """Header and arrays; a memory of no more than the pieces."""
-    layout, start = {}, 0
-    for name, kind in ARRAYS.items():
-        count = sum(map(len, tables.arrays[name]))
-        layout[name] = (start, count)
-        start += -(-count * kind.itemsize // _ALIGNMENT) * _ALIGNMENT
-    header = json.dumps({**_meta(tables), "layout": layout, "bytes": start}).encode()
-    header += b" " * (-(len(MAGIC) + 20 + len(header)) % _ALIGNMENT)
-    header = b"%08x" % zlib.crc32(header) + header
-    file.write(MAGIC + struct.pack("<IQ", VERSION, len(header)) + header)
-    for name, kind in ARRAYS.items():
-        written = 0
-        for piece in tables.arrays[name]:
-            written += file.write(np.ascontiguousarray(piece, kind).data.cast("B") if len(piece) else b"")
-        file.write(b"\0" * (-written % _ALIGNMENT))
+    lengths = {name: sum(map(len, tables.arrays[name])) for name in ARRAYS}
+    header = json.dumps({**_meta(tables), "lengths": lengths}).encode()
+    header += b" " * (-(_START + len(header)) % BLOCK_BYTES)
+    prefix = MAGIC + _PREFIX.pack(VERSION, len(header), zlib.crc32(header))
+    file.write(prefix + struct.pack("<I", zlib.crc32(prefix)) + header)
+    write_columns(file, ARRAYS, tables.arrays)
 
 
 def read_index(path: Path) -> LvisIndex | None:
     """The index in this file; None if there is none, or it is damaged or of an older version, so that it is to be built.
 
-    What is damaged shows in the length and in the header's checksum. The arrays are not read for that: it would cost what
-    the mapping saves, and they are trusted as any file on a disk is.
+    What is damaged shows in checksums: of the header here, of the arrays when they are looked into.
 
     Raises:
         InputError: a newer version of mfpgan made it.
     """
     try:
         with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
+            prefix = file.read(_START)
+            version, length, header_sum = _PREFIX.unpack(prefix[len(MAGIC) : -4])
+            if not prefix.startswith(MAGIC) or struct.pack("<I", zlib.crc32(prefix[:-4])) != prefix[-4:]:
                 return None
-            version, length = struct.unpack("<IQ", file.read(12))
             if version > VERSION:
                 raise InputError(
                     f"{path}: an index of version {version}, this mfpgan reads {VERSION}; update mfpgan, delete the file, or "
                     "name another folder with MFPGAN_CACHE."
                 )
-            start = len(MAGIC) + 12 + length
-            size = os.fstat(file.fileno()).st_size
-            if version < VERSION or start > size:
+            if version < VERSION or length > os.fstat(file.fileno()).st_size:
                 return None
             header = file.read(length)
-            if int(header[:8], 16) != zlib.crc32(header[8:]):
+            if zlib.crc32(header) != header_sum:
                 return None
-            meta = json.loads(header[8:])
-            if start + meta["bytes"] != size:
-                return None
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            # Objects are looked up here and there: reading ahead would fill the memory with what nobody asked for.
-            if hasattr(mmap, "MADV_RANDOM"):
-                mapped.madvise(mmap.MADV_RANDOM)
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, kind in ARRAYS.items():
-            offset, count = meta["layout"][name]
-            arrays[name] = np.frombuffer(mapped, kind, count, start + offset)
-        return LvisIndex(meta, arrays, path)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+            meta = json.loads(header)
+            return LvisIndex(meta, MappedColumns(file, path, _START + length, ARRAYS, meta["lengths"]), path)
+    except (OSError, struct.error, DamagedError):
         return None
 
 

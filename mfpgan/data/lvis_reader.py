@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable
 from itertools import chain
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,25 +47,24 @@ def read_json(
         OSError: no room in the spool.
     """
     reader = _Reader(path, Spool(None) if spool is None else spool)
-    before = _state(path)
+    before = _source(path)
     digest = hashlib.sha256()
     lists = {"images": reader.images, "annotations": reader.annotations, "categories": reader.categories}
     counts = dict.fromkeys(lists, 0)
     for name, entries in read_lists(path, lists, progress, digest.update):
         lists[name](counts[name], entries)
         counts[name] += len(entries)
-    if _state(path) != before:
+    if _source(path) != before:
         raise InputError(f"{path}: the file changed while it was read; start again when it is complete.")
-    return reader.finish(Source(*before, digest.hexdigest()[:16]))
+    return reader.finish(before._replace(digest=digest.hexdigest()[:16]))
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of change; of a file that is not there zeros, for whoever opens it says so better."""
+def _source(path: Path) -> Source:
+    """Without digest; of a file that is not there zeros, for whoever opens it says so better."""
     try:
-        state = path.stat()
+        return Source.of(path)
     except OSError:
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
+        return Source(0, 0, 0, "")
 
 
 _Head = tuple[int, int, int, int]
@@ -117,6 +117,8 @@ class _Reader:
         """With a number to sort them by: categories, images, annotations."""
         self._categories: dict[int, tuple[str, str]] = {}
         self._images: dict[int, tuple[int, int, bytes]] = {}
+        self._refused: dict[str, set[int]] = {"images": set(), "categories": set()}
+        """Ids of entries that are wrong themselves, and named for it: their annotations are not named as well."""
         self._seen: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         """Ids and numbers of all annotations that have an id, crowds too."""
         self._chunks: list[_Chunk] = []
@@ -138,6 +140,7 @@ class _Reader:
             if not self._has_new_id("images", number, entry, self._images):
                 continue
             names = _photo_names(entry)
+            outside = [name for name in names if _leaves_the_folder(name)]
             height, width = entry.get("height"), entry.get("width")
             if not (type(height) is int and type(width) is int and min(height, width) > 0):
                 self._stop("images", number, entry["id"], "height and width must be integers above 0")
@@ -146,8 +149,11 @@ class _Reader:
                 self._stop("images", number, entry["id"], sentence)
             elif not names:
                 self._stop("images", number, entry["id"], "neither file_name nor coco_url names the photo")
+            elif outside:
+                sentence = f"the photo's name {outside[0][:80]!r} leaves the folder of the photos; name it from there"
+                self._stop("images", number, entry["id"], sentence)
             else:
-                self._images[entry["id"]] = (height, width, names)
+                self._images[entry["id"]] = (height, width, "\0".join(names).encode("utf-8", "replace"))
 
     def finish(self, source: Source) -> tuple[Tables, list[Problem]]:
         """Judge what depends on images, categories and on all ids; sort by image."""
@@ -160,7 +166,7 @@ class _Reader:
                 self._unknown(number, identity, "image", image_id)
             elif category_id not in self._categories:
                 self._unknown(number, identity, "category", category_id)
-            elif number not in twice:
+            elif not twice[number]:
                 reason = segmentation_problem(segmentation, *self._images[image_id][:2])
                 self._skip(number, identity, str(reason))
         tables = [self._judged(chunk, images, categories, sizes, twice) for chunk in self._chunks]
@@ -168,7 +174,7 @@ class _Reader:
         arrays |= {"part_length": [chunk.lengths for chunk in self._chunks]}
         problems = [problem for _, problem in sorted(self._problems, key=lambda item: item[0])]
         left_out = [(problem.id, problem.sentence) for problem in problems if problem.level == "skip"]
-        columns: dict[str, Sequence[NDArray[Any]]] = {**arrays, "words": self._spool}
+        columns: dict[str, Iterable[NDArray[Any]]] = {**arrays, "words": self._spool}
         return Tables(source, list(self._categories.values()), left_out, columns), problems
 
     def annotations(self, start: int, entries: list[Any]) -> None:
@@ -177,10 +183,9 @@ class _Reader:
         seen_numbers: list[int] = []
         outlines, runs = _Columns(), _Columns()
         for number, entry in enumerate(entries, start):
-            identity = entry.get("id") if type(entry) is dict else None
-            if type(identity) is not int or not -LARGEST_ID < identity < LARGEST_ID:
-                self._stop("annotations", number, None, WITHOUT_ID)
+            if not self._has_id("annotations", number, entry):
                 continue
+            identity = entry["id"]
             seen_ids.append(identity)
             seen_numbers.append(number)
             head = self._head(number, identity, entry)
@@ -207,12 +212,16 @@ class _Reader:
 
     def _head(self, number: int, identity: int, entry: dict[str, Any]) -> _Head | None:
         """Of an annotation with a segmentation; None for crowds and, with a problem noted, for others."""
-        if entry.get("iscrowd") not in (0, False, None):
+        crowd = entry.get("iscrowd")
+        if crowd not in (0, 1, None):  # "0" is a crowd to one half of pycocotools and none to the other
+            self._stop("annotations", number, identity, f"iscrowd is 0 or 1, got {str(crowd)[:40]!r}")
+            return None
+        if crowd:
             return None
         image, category = entry.get("image_id"), entry.get("category_id")
-        if type(image) is not int or abs(image) > LARGEST_ID:
+        if not _is_id(image):
             self._unknown(number, identity, "image", image)
-        elif type(category) is not int or abs(category) > LARGEST_ID:
+        elif not _is_id(category):
             self._unknown(number, identity, "category", category)
         elif "segmentation" not in entry:
             sentence = "segmentation is missing; boxes alone do not say which pixels belong to the object"
@@ -268,7 +277,7 @@ class _Reader:
         image_places: _Places,
         category_places: _Places,
         sizes: NDArray[np.int32],
-        twice: set[int],
+        twice: NDArray[np.bool_],
     ) -> dict[str, Any]:
         """The columns of the objects of a chunk that can be drawn, with what is wrong with the others noted."""
         numbers, ids, image_ids, category_ids = chunk.heads.T
@@ -277,8 +286,7 @@ class _Reader:
         for place in np.flatnonzero(~kept):
             what, found = ("image", image_ids) if images[place] < 0 else ("category", category_ids)
             self._unknown(int(numbers[place]), int(ids[place]), what, int(found[place]))
-        if twice:
-            kept &= ~np.isin(numbers, list(twice))
+        kept &= ~twice[numbers]
         heights, widths = (sizes[images, axis] if len(sizes) else np.zeros(len(images), np.int32) for axis in (0, 1))
         part_ends = np.cumsum(chunk.parts)
         ends = np.cumsum(np.add.reduceat(chunk.lengths, part_ends - chunk.parts))
@@ -325,18 +333,20 @@ class _Reader:
             "parts": len(chunk.lengths),
         }
 
-    def _used_twice(self) -> set[int]:
-        """Numbers of the annotations whose id an earlier one has."""
+    def _used_twice(self) -> NDArray[np.bool_]:
+        """For each annotation of the file, whether an earlier one has its id."""
         nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64))
         ids, numbers = map(np.concatenate, zip(nothing, *self._seen, strict=True))
         order = np.argsort(ids, kind="stable")
         again = order[1:][ids[order[1:]] == ids[order[:-1]]]
         for place in again:
             self._stop("annotations", int(numbers[place]), None, f"id {ids[place]} is used twice; ids must differ")
-        return set(numbers[again].tolist())
+        twice = np.zeros(numbers.max(initial=-1) + 1, np.bool_)
+        twice[numbers[again]] = True
+        return twice
 
     def _has_id(self, name: str, number: int, entry: Any) -> bool:
-        if isinstance(entry, dict) and type(entry.get("id")) is int and abs(entry["id"]) < LARGEST_ID:
+        if type(entry) is dict and _is_id(entry.get("id")):
             return True
         self._stop(name, number, None, WITHOUT_ID)
         return False
@@ -351,15 +361,23 @@ class _Reader:
 
     def _unknown(self, number: int, identity: int, what: str, found: Any) -> None:
         of = {"image": "images", "category": "categories"}[what]
+        if _is_id(found) and found in self._refused[of]:
+            return
         self._stop("annotations", number, identity, f"{what}_id {str(found)[:40]!r} is not the id of an entry of {of}")
 
     def _stop(self, name: str, number: int, identity: int | None, sentence: str) -> None:
+        if identity is not None and name in self._refused:
+            self._refused[name].add(identity)
         place = f"{name}[{number}]" + ("" if identity is None else f", id {identity}")
         order = number - {"categories": 2 << 60, "images": 1 << 60, "annotations": 0}[name]
         self._problems.append((order, Problem(self._file, place, f"{sentence}.", "stop")))
 
     def _skip(self, number: int, identity: int, reason: str) -> None:
         self._problems.append((number, Problem(self._file, f"annotation {identity}", f"{reason}.", "skip")))
+
+
+def _is_id(value: Any) -> TypeGuard[int]:
+    return type(value) is int and abs(value) < LARGEST_ID
 
 
 def _are_outlines(segmentation: Any) -> bool:
@@ -450,13 +468,20 @@ def _image_arrays(images: dict[int, tuple[int, int, bytes]], sizes: NDArray[np.i
     }
 
 
-def _photo_names(entry: dict[str, Any]) -> bytes:
-    """Where the photo may lie below a folder, the likeliest first, divided by zero bytes; empty if nothing says so."""
+def _photo_names(entry: dict[str, Any]) -> list[str]:
+    """Where the photo may lie below a folder, the likeliest first; empty if nothing says so."""
     names: list[str] = []
     if isinstance(entry.get("file_name"), str):
         names.append(entry["file_name"])
     if isinstance(entry.get("coco_url"), str):
         names.append("/".join(entry["coco_url"].split("/")[-2:]))
     names += [PurePosixPath(name).name for name in names]
-    kept = dict.fromkeys(name for name in names if name and "\0" not in name)
-    return "\0".join(kept).encode("utf-8", "replace")
+    return list(dict.fromkeys(name for name in names if name and "\0" not in name))
+
+
+def _leaves_the_folder(name: str) -> bool:
+    """Whether the name by itself leads out of a folder; a link in the folder may, it is the user's own."""
+    if ".." not in name and not name.startswith("/") and os.sep == "/":
+        return False  # almost all
+    path = PurePath(os.path.normpath(name))
+    return bool(path.anchor) or path.parts[:1] == ("..",)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Self, overload
+from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Spool(Sequence[NDArray[np.int32]]):
+class Spool:
     """Arrays of int32, added one after the other and read back one at a time.
 
     Args:
@@ -44,14 +44,12 @@ class Spool(Sequence[NDArray[np.int32]]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, number: int) -> NDArray[np.int32]: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[NDArray[np.int32]]: ...
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        place = range(len(self))[number]  # raises IndexError, which ends a loop
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> NDArray[np.int32]:
+        """Raises IndexError behind the last."""
+        place = range(len(self))[number]
         if self._file is None:
             return self._kept[place]
         self._file.seek(4 * self._ends[place])

@@ -5,7 +5,6 @@ Another robot plays beside it, as often as asked: what is lost when clicks are n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, is_dataclass
@@ -19,7 +18,8 @@ import numpy as np
 from mfpgan import distributed
 from mfpgan.clicks.center import Center
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.evaluation.play import OneByOne, Predictor, Table, Together, all_games, batches, play
+from mfpgan.data.loader import usable_cores
+from mfpgan.evaluation.play import BATCH_PIXELS, OneByOne, Predictor, Table, Together, all_games, batches, play
 from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow, RobotScore
 from mfpgan.metrics import bootstrap_interval, failed
 from mfpgan.session import ClickSession
@@ -58,9 +58,10 @@ def evaluate_interactive(
         seed: of the robot's chance and of the bootstrap.
         limit: only the first so many images.
         batch_size: so many games at most, at images that the network computes at the same size, make their k-th click
-            together. The rows are those of 1, one game after the other, as far as the network's answers are: in a batch
+            together; fewer at large images, see `BATCH_PIXELS`. The rows are those of 1, one game after the other, as far as the network's answers are: in a batch
             its sums run in another order.
-        threads: of the robots and of the metrics in a batch; left out, one a core. Changes nothing but the time.
+        threads: of the robots and of the metrics in a batch; left out, one a core: OpenCV and NumPy release Python's lock
+            (on two cores two threads are 1.6 times as fast as one, four no faster). Changes nothing but the time.
         progress: called as progress(games of the robot done, objects x repeats) after every game of the robot. Those of
             other processes count as done when it is their turn.
 
@@ -83,8 +84,8 @@ def evaluate_interactive(
     def played_here() -> _Played:
         rows: list[tuple[int, bool, InteractiveRow]] = []
         done, seconds = 0, 0.0
-        with ThreadPoolExecutor(min(batch_size, threads or os.cpu_count() or 1)) as pool:
-            for turn, batch in enumerate(batches(games, batch_size, table.group)):
+        with ThreadPoolExecutor(min(batch_size, threads or usable_cores())) as pool:
+            for turn, batch in enumerate(batches(games, batch_size, BATCH_PIXELS, table)):
                 if not distributed.takes(turn):
                     done += sum(game.robot is robot for game in batch)
                     if progress:

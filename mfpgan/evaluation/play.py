@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,17 @@ from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probabi
 
 ROBOT_STREAM = 11
 """Last entry of a seed, beside the streams of training and of the protocol `single`, which ends in 0."""
+BATCH_PIXELS = 2**23
+"""Pixels that the games of a batch have together, unless a single one has more: 32 of 512x512, 46 of BSDS500's photos.
+
+A forward pass of the U-Net of width 1 without gradient takes 430 bytes a pixel in float32 and 260 in bfloat16 (process
+memory on a CPU, 1 and 2 million pixels), so a batch 3.4 GiB and 2.1 GiB on a GPU; on a CPU a pass has fewer pixels
+(`mfpgan.session.CPU_PIXELS`). Photos, masks and answers of a batch, 30 bytes a pixel, are 240 MiB on both: with zoom the
+network computes little, but 8 photos of 20 megapixels at once took 4 GiB.
+"""
 WAITING_BATCHES = 4
-"""So many batches' games wait at most for others of their size, so that data of many sizes cannot fill the memory."""
+"""So many batches' games and pixels wait at most for others of their size, so that data of many sizes cannot fill the
+memory: 200 MiB of photos and masks."""
 
 
 class Predictor(Protocol):
@@ -117,6 +127,10 @@ class Table(Protocol):
         """Games at images of equal groups may sit here together."""
         ...
 
+    def pixels(self, height: int, width: int) -> int:
+        """What a game at such an image counts for in a batch whose memory is bounded."""
+        ...
+
     def seat(self, games: Sequence[Game]) -> None:
         """These games are played next, from their beginning."""
         ...
@@ -136,6 +150,10 @@ class OneByOne:
     def group(self, height: int, width: int) -> Hashable:
         """All alike: nobody waits."""
         return None
+
+    def pixels(self, height: int, width: int) -> int:
+        """The photo's."""
+        return height * width
 
     def seat(self, games: Sequence[Game]) -> None:
         """The predictor gets each image once."""
@@ -161,8 +179,13 @@ class Together:
         """By the size at which the network computes."""
         return self.session.group(height, width)
 
+    def pixels(self, height: int, width: int) -> int:
+        """The network's or, if that looks at less than the photo, the photo's."""
+        return max(self.session.pixels(height, width), height * width)
+
     def seat(self, games: Sequence[Game]) -> None:
         """Every image goes to the device once."""
+        self._states = {}  # gives their memory back before more is taken
         photos = {game.image: game.sample.image for game in games}
         states = {image: self.session.start(photo) for image, photo in photos.items()}
         self._states = {game.number: states[game.image] for game in games}
@@ -174,19 +197,30 @@ class Together:
         return [state.mask for state in states]
 
 
-def batches(games: Iterator[Game], size: int, group: Callable[[int, int], Hashable]) -> Iterator[list[Game]]:
-    """The games of equal groups in batches of at most `size`, in the order in which the batches are full.
+def batches(games: Iterator[Game], size: int, pixels: int, table: Table) -> Iterator[list[Game]]:
+    """The games that may sit together in batches, each game once, in the order in which the batches are full.
 
-    When `WAITING_BATCHES` times `size` games wait for others, the largest batch goes as it is.
+    Args:
+        size: most games in a batch.
+        pixels: most pixels in a batch, as the table counts them; a game with more is a batch of its own.
+
+    When `WAITING_BATCHES` times as many games or pixels wait for others, the fullest batches go as they are.
     """
+
+    def fullness(some: Iterable[Game]) -> float:
+        counts = [table.pixels(*game.sample.target.shape) for game in some]
+        return max(len(counts) / size, sum(counts) / pixels)
+
     waiting: dict[Hashable, list[Game]] = {}
     for game in games:
-        key = group(*game.sample.target.shape)
-        waiting.setdefault(key, []).append(game)
-        if len(waiting[key]) == size:
+        key = table.group(*game.sample.target.shape)
+        if key in waiting and fullness([*waiting[key], game]) > 1:
             yield waiting.pop(key)
-        elif sum(map(len, waiting.values())) == WAITING_BATCHES * size:
-            yield waiting.pop(max(waiting, key=lambda key: len(waiting[key])))
+        waiting.setdefault(key, []).append(game)
+        if fullness(waiting[key]) >= 1:
+            yield waiting.pop(key)
+        while fullness(chain.from_iterable(waiting.values())) >= WAITING_BATCHES:
+            yield waiting.pop(max(waiting, key=lambda key: fullness(waiting[key])))
     yield from waiting.values()
 
 

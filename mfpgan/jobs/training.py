@@ -60,12 +60,13 @@ class TrainingJob:
 
     @classmethod
     @distributed.in_turn
-    def resume(cls, run_id: str, changes: Mapping[str, Any]) -> TrainingJob:
+    def resume(cls, run_id: str, changes: Mapping[str, Any], progress: Progress | None = None) -> TrainingJob:
         """A stopped run, from its last checkpoint.
 
         Args:
             run_id: the id or a unique prefix.
             changes: options given beside it; only the device and the number of workers may change.
+            progress: called with (done, all) while the data is opened.
 
         Raises:
             InputError: no such run, or a finished one; something else was to change, or the data is gone.
@@ -78,7 +79,7 @@ class TrainingJob:
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
         _check_processes(config, pick_device(config.device))
-        data = build.training_data(config)
+        data = build.training_data(config, progress)
         state, generator = (
             load_checkpoint(folder / tracking.CHECKPOINT),
             MFPResNetUNet(config.width, build.click_encoding(config)),

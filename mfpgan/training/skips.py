@@ -6,6 +6,8 @@ from mfpgan.types import Batch, InputError
 
 MOST_SHARE = 0.01
 """Of the images; beyond it the data set is broken and not just a file of it."""
+MOST_NAMED = 5
+"""Images named in one error; the others are counted."""
 
 
 class Skips:
@@ -36,9 +38,11 @@ class Skips:
                 self._skipped.add(image)
                 sentences.append(sentence)
         if sentences and self.count > MOST_SHARE * self._images:
+            more = len(sentences) - MOST_NAMED
             raise InputError(
                 f"{self.count} of {self._images} training images could not be read, more than 1 %; `mfpgan data check` lists "
-                f"what is wrong. The last: {sentences[-1]}"
+                f"what is wrong. The last: {' '.join(sentences[:MOST_NAMED])}"
+                + (f" And {more} more." if more > 0 else "")
             )
         return tuple(sentences)
 
