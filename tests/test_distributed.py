@@ -43,7 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
     "r1": {"adv": "hinge", "d_r1": 1, "d_r1_every": 1},
     "balance": {"adv": "hinge", "adv_balance": "grad"},
     "everything": EVERYTHING | {"clicks": "mixed", "clicks.rounds": 2, "memory": "modulated", "adv_ramp": 0},
-    "scales": {"adv": "lsgan", "d_arch": "multiscale", "size": 160, "d_mask": "ste-blur"},
+    "scales": {"adv": "lsgan", "d_arch": "multiscale", "size": 140, "d_mask": "ste-blur"},
 }
 """Everything that divides by a count, compares samples, or draws chance for them."""
 
@@ -118,7 +118,7 @@ def until(trainer: Trainer, step: int, by: int = 0) -> list[float]:
 
 def passed_on(folder: Path, state: bool) -> Trainer:
     """The run that goes from two processes to one and back; its batch norm is frozen, so that this changes nothing."""
-    trainer = make(folder, **WHOLE, adv="hinge", steps=6)
+    trainer = make(folder, **WHOLE, adv="hinge", steps=6, val_data="none")
     freeze(trainer.generator)
     if state:
         trainer.load_state_dict(load_checkpoint(folder / "checkpoints" / "last.pt"))
