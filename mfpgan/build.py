@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from mfpgan import tracking
+from mfpgan import distributed, tracking
 from mfpgan.clicks.encoding import USUAL_RADIUS_PX
 from mfpgan.config import EvalConfig, TrainConfig
 from mfpgan.data import DATASETS, Progress, Request, Role, find_default, open_dataset, recognise
@@ -28,6 +28,7 @@ from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
 from mfpgan.training.checkpoint import BEST, load_checkpoint, write_safetensors
 from mfpgan.training.ema import averaged_state
+from mfpgan.training.replicas import check_every, share_statistics
 from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
@@ -206,8 +207,9 @@ def adversary_of(config: TrainConfig, device: torch.device) -> AnyAdversary:
 
 
 def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generator: MFPResNetUNet) -> Trainer:
-    """All parts of a run, wired."""
+    """All parts of a run, wired; in each of several processes."""
     device = pick_device(config.device)
+    share_statistics(generator, device)
     workers = default_workers() if config.workers is None else config.workers
     strategy = config.strategy()
     others = getattr(strategy, "uses_others", False)  # looked up only for users who click on them
@@ -215,7 +217,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
     def batches(steps: range) -> Iterable[Batch]:
         return training_batches(
             data.train, seed=config.seed, size=config.size, batch_size=config.batch_size,
-            steps=steps, workers=workers, others=others, order=data.order,
+            steps=steps, workers=workers, others=others, order=data.order, share=distributed.share(config.batch_size),
         )  # fmt: skip
 
     def validation() -> Iterable[Batch]:
@@ -237,6 +239,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
         run=run,
         device=device,
         bf16=precision_on(device, config.precision) == "bf16",
+        check_every=check_every(),
     )
 
 

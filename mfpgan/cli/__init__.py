@@ -12,7 +12,7 @@ import click
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.diagnose import diagnose
 from mfpgan.cli.options import ConfigCommand, resolve
-from mfpgan.cli.process import computing
+from mfpgan.cli.process import computing, quiet_beside_others, sharing
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 
@@ -25,6 +25,12 @@ BAD_INPUT, PROBLEMS_FOUND, FAILED = 2, 1, 1
 
 def main() -> NoReturn:
     """Run the command line; what a user did wrong is one sentence on stderr and exit code 2."""
+    with quiet_beside_others():
+        code = _run()
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = app.main(standalone_mode=False, prog_name="mfpgan")
     except click.ClickException as error:
@@ -39,10 +45,13 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `mfpgan runs | head`
         sys.stderr.close()
         code = 128 + signal.SIGPIPE
+    except ConnectionError as error:  # of another process of the run
+        print(f"mfpgan: {error}", file=sys.stderr)
+        code = FAILED
     except OSError as error:  # a full disk, a folder that cannot be written
         print(f"mfpgan: {error.filename or 'writing failed'}: {error.strerror or error}.", file=sys.stderr)
         code = BAD_INPUT
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -81,6 +90,7 @@ def config_options(command: Any) -> Any:
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved config and what would be read, and stop.")
 @computing
+@sharing
 def train(
     file: Path | None, settings: tuple[str, ...], name: str | None, resume: str | None, dry_run: bool, **options: Any
 ) -> int:
@@ -92,6 +102,7 @@ def train(
     from mfpgan.config import TrainConfig
     from mfpgan.jobs import TrainingJob
     from mfpgan.training.finite import NotFiniteError
+    from mfpgan.training.replicas import DriftError
     from mfpgan.training.trainer import StepReport
 
     if resume:
@@ -126,12 +137,12 @@ def train(
                         display.warn(step.alarm)
 
                 trainer.train(report)
-    except NotFiniteError as error:
+    except (NotFiniteError, DriftError) as error:
         display.say(f"mfpgan: {error}")
         return FAILED
-    if stopper.signal and trainer.step < trainer.plan.steps:
+    if trainer.step < trainer.plan.steps:
         display.say(f"Stopped at step {trainer.step}; go on with: mfpgan train --resume {trainer.run.id[:8]}")
-        return 128 + stopper.signal
+        return 128 + (stopper.signal or signal.SIGTERM)  # or another process was told
     display.say(f"Done. Next: mfpgan eval --run-id {trainer.run.id[:8]}")
     return 0
 
@@ -164,6 +175,7 @@ class Stopper:
 @click.option("--run-id", required=True, help="The run; a unique prefix of its id is enough.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON on stdout instead of tables.")
 @computing
+@sharing
 def evaluate(file: Path | None, settings: tuple[str, ...], run_id: str, as_json: bool, **options: Any) -> int:
     """Evaluate a run, by default on BSDS500 where it is found; the numbers go into the run's MLflow page."""
     from mfpgan.cli import display, tables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -115,24 +115,25 @@ def training_batches(
     workers: int,
     others: bool = False,
     order: Order | None = None,
+    share: range | None = None,
 ) -> Iterator[Batch]:
     """The batches of the given steps, in order; the number of workers does not change a pixel.
 
     Args:
+        batch_size: of the whole batch, which fills so many positions a step.
         steps: first step and end; a resumed run starts where it stopped.
         workers: reading processes; 0 reads in this one.
         others: fill `Batch.others`, for users who click on other objects; no other field depends on it.
         order: which object stands where; None: one random object of every image.
+        share: which of the samples of every batch are read, for one of several processes; None: all.
 
     Raises:
         InputError: one image after the other cannot be read. Single ones are named in `Batch.skipped`.
     """
     _one_thread()  # a pool alive at the fork would hang the workers
-    positions = range(steps.start * batch_size, steps.stop * batch_size)
     loader = DataLoader(
         Positions(data, Order(data, seed) if order is None else order, seed, size, others),
-        batch_size=batch_size,
-        sampler=positions,
+        batch_sampler=_Positions(steps, batch_size, range(batch_size) if share is None else share),
         num_workers=workers,
         collate_fn=_collate_or_error,
         pin_memory=torch.cuda.is_available(),
@@ -155,13 +156,27 @@ def training_batches(
         ) from None
 
 
+class _Positions(Iterable[list[int]]):
+    """The positions of every batch; a list of them would be long in a long run."""
+
+    def __init__(self, steps: range, batch_size: int, share: range) -> None:
+        self._steps, self._batch_size, self._share = steps, batch_size, share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in (step * self._batch_size for step in self._steps):
+            yield [start + item for item in self._share]
+
+
 def _one_thread() -> None:
     """Pictures this small gain nothing from OpenCV's threads."""
     cv2.setNumThreads(1)
 
 
 def _start_worker(_: int) -> None:
-    """Workers are many: each keeps to one core, also where it is spawned and inherits nothing."""
+    """Workers are many: each keeps to one core, also where it is spawned and inherits nothing. And out of the group of the
+    process that reads: torchrun and terminals send signals to all of a group, and the step being finished needs its batch."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
     _one_thread()
     torch.set_num_threads(1)  # PyTorch's and OpenMP's
 
@@ -213,9 +228,10 @@ def default_workers() -> int:
     """Loader processes on this machine: on up to 2 cores they would take the network's own, beyond that a core each.
 
     At most 8: one core reads some 350 samples a second at 256 pixels (experiments/speed/loading.py), so 8 read more than these
-    networks train on; and a machine of 64 cores has mostly 8 GPUs, with a run on each.
+    networks train on; and a machine of 64 cores has mostly 8 GPUs, with a run on each. Processes that torchrun starts share
+    the cores.
     """
-    cores = usable_cores()
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return 0 if cores <= 2 else min(cores - 1, 8)
 
 

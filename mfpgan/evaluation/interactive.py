@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, is_dataclass
+from itertools import chain
 from operator import itemgetter
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mfpgan import distributed
 from mfpgan.clicks.center import Center
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.data.loader import usable_cores
@@ -42,6 +44,9 @@ def evaluate_interactive(
 ) -> InteractiveResult:
     """Play every object of the data set with the robot and count clicks.
 
+    Several processes share out the batches, which are those of one process, so that the rows are too; each returns all. Every
+    one reads all objects, because only their sizes say which are played together.
+
     Args:
         predictor: gets each image once and is reset before every game; with a batch size above 1 a `ClickSession`, whose
             own image and clicks stay.
@@ -57,10 +62,12 @@ def evaluate_interactive(
             the network's answers are: in a batch its sums run in another order.
         threads: of the robots and of the metrics in a batch; left out, one a core: OpenCV and NumPy release Python's lock
             meanwhile. Changes nothing but the time.
-        progress: called as progress(games of the robot done, objects x repeats) after every game of the robot.
+        progress: called as progress(games of the robot done, objects x repeats) after every game of the robot. Those of
+            other processes count as done when it is their turn.
 
     Raises:
         ValueError: there is no object to play, or the predictor cannot play several games at once.
+        InputError: an object cannot be read.
     """
     images = data.objects_of_image[:limit]
     total = repeats * sum(map(len, images))
@@ -72,22 +79,33 @@ def evaluate_interactive(
         robots.insert(0, (CENTER, 0))
     table = _table(predictor, batch_size)
     games = all_games(data, images, robots, seed=seed)
-    played: list[tuple[int, bool, InteractiveRow]] = []
-    done, seconds, forward = 0, 0.0, predictor.forward_seconds
-    with ThreadPoolExecutor(min(batch_size, threads or usable_cores())) as pool:
-        for batch in batches(games, batch_size, BATCH_PIXELS, table):
-            table.seat(batch)
-            start = perf_counter()
-            for game in play(table, batch, max_clicks, pool):
-                played.append((game.number, game.robot is robot, game.row(max_clicks)))
-                done += game.robot is robot
-                if progress and game.robot is robot:
-                    progress(done, total)
-            seconds += perf_counter() - start
-    played.sort(key=itemgetter(0))
+    before = predictor.forward_seconds
+
+    def played_here() -> _Played:
+        rows: list[tuple[int, bool, InteractiveRow]] = []
+        done, seconds = 0, 0.0
+        with ThreadPoolExecutor(min(batch_size, threads or usable_cores())) as pool:
+            for turn, batch in enumerate(batches(games, batch_size, BATCH_PIXELS, table)):
+                if not distributed.takes(turn):
+                    done += sum(game.robot is robot for game in batch)
+                    if progress:
+                        progress(done, total)
+                    continue
+                table.seat(batch)
+                start = perf_counter()
+                for game in play(table, batch, max_clicks, pool):
+                    rows.append((game.number, game.robot is robot, game.row(max_clicks)))
+                    done += game.robot is robot
+                    if progress and game.robot is robot:
+                        progress(done, total)
+                seconds += perf_counter() - start
+        return _Played(rows, seconds, predictor.forward_seconds - before)
+
+    everywhere = distributed.told(distributed.together(played_here))
+    played = sorted(chain.from_iterable(part.rows for part in everywhere), key=itemgetter(0))
+    seconds, forward = (sum(times) for times in zip(*(part[1:] for part in everywhere), strict=True))
     rows = [row for _, is_robot, row in played if is_robot]
     center_rows = [row for _, is_robot, row in played if not is_robot]
-    forward = predictor.forward_seconds - forward
     clicks = max(1, sum(len(row.clicks) for row in rows + center_rows))
     score = _score(rows, max_clicks, seed)
     center = _score(center_rows, max_clicks, seed) if beside else None
@@ -114,6 +132,16 @@ def evaluate_interactive(
         loss=loss,
         loss_percent=loss_percent,
     )
+
+
+class _Played(NamedTuple):
+    """What one process has played."""
+
+    rows: list[tuple[int, bool, InteractiveRow]]
+    """Number of the game, whether it was the robot's and not center's, and what came of it."""
+    seconds: float
+    """Of play; those of several processes add up, so that a click costs what it costs in one."""
+    forward_seconds: float
 
 
 def _table(predictor: Predictor, batch_size: int) -> Table:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
-from operator import add
+from itertools import chain
+from operator import add, attrgetter
 
 import numpy as np
 import torch
 from torch import nn
 
+from mfpgan import distributed
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.data.resize import resize_sample
 from mfpgan.evaluation.references import REFERENCES
@@ -58,7 +60,7 @@ def evaluate_single(
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SingleResult:
-    """Score a generator, and the references on the same clicks.
+    """Score a generator, and the references on the same clicks. Several processes share out the batches; each returns all.
 
     Args:
         generator: as in `mfpgan.session.predict`; left on `device` in eval mode.
@@ -66,24 +68,33 @@ def evaluate_single(
         device, precision: where and how the network runs.
         seed: of the clicks and of the bootstrap.
         limit: only the first so many images.
-        progress: called as progress(images done, images in all) after every batch.
+        progress: called as progress(images done, images in all) after every batch. Those of other processes count as done
+            when it is their turn.
 
     Raises:
         ValueError: there is no object to score.
+        InputError: an object cannot be read.
     """
     generator.to(device)
     total = len(data.objects_of_image[:limit])
-    rows: list[SingleRow] = []
     if not total:
         raise ValueError(f"{data.name}: no object to evaluate")
-    # GrabCut takes longer than the network and leaves the interpreter free: one thread an image.
-    with ThreadPoolExecutor(BATCH_SIZE) as pool:
-        for start in range(0, total, BATCH_SIZE):
-            cases = [single_case(data, number, seed) for number in range(start, min(start + BATCH_SIZE, total))]
-            masks = _answers(generator, cases, device, precision)
-            rows += pool.map(_row, cases, masks)
-            if progress:
-                progress(len(rows), total)
+
+    def play() -> list[SingleRow]:
+        mine: list[SingleRow] = []
+        # GrabCut takes longer than the network and leaves the interpreter free: one thread an image.
+        with ThreadPoolExecutor(BATCH_SIZE) as pool:
+            for turn, start in enumerate(range(0, total, BATCH_SIZE)):
+                end = min(start + BATCH_SIZE, total)
+                if distributed.takes(turn):
+                    cases = [single_case(data, number, seed) for number in range(start, end)]
+                    masks = _answers(generator, cases, device, precision)
+                    mine += pool.map(_row, cases, masks)
+                if progress:
+                    progress(end, total)
+        return mine
+
+    rows = sorted(chain.from_iterable(distributed.told(distributed.together(play))), key=attrgetter("image"))
     parts = {f"single{FIRST_IMAGES}": rows[:FIRST_IMAGES]} if total >= FIRST_IMAGES else {}
     parts["single"] = rows
     scores = {

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mfpgan import build, tracking
+from mfpgan import build, distributed, tracking
 from mfpgan.clicks.strategies import make_strategy
 from mfpgan.config import EvalConfig
 from mfpgan.data import Progress
@@ -37,6 +37,7 @@ class EvaluationJob:
     note: str
 
     @classmethod
+    @distributed.in_turn
     def new(cls, run_id: str, config: EvalConfig, progress: Progress | None = None) -> EvaluationJob:
         """Find the run and open the data.
 
@@ -60,10 +61,13 @@ class EvaluationJob:
     def run(self, progress: Callable[[str, int, int], None]) -> Report:
         """Play the protocols, and put the results into the run's folder and its MLflow page.
 
+        Several processes share out the work; each returns the whole report, and the leading one records it.
+
         Args:
             progress: called as progress(protocol, done, in all).
         """
         device = pick_device(self.config.device)
+        distributed.check_device(device)
         precision = precision_on(device, self.config.precision)
         generator, trained, step = build.load_generator(self.folder, device, self.config.weights)
         single = interactive = None
@@ -85,6 +89,8 @@ class EvaluationJob:
             run_id=self.record.id, step=step, precision=precision, device=str(device),
             data=self.data.name, digest=self.data.digest(), single=single, interactive=interactive,
         )  # fmt: skip
+        if not distributed.leads():
+            return report
         prefix = prefix_of(self.data, self.config)
         path = self.folder / "eval" / prefix / "report.json"
         with tracking.reopen_run(self.record.id, RUNS) as run:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
-from mfpgan import build, tracking
+from mfpgan import build, distributed, tracking
 from mfpgan.config import TrainConfig
 from mfpgan.data import Progress
 from mfpgan.devices import check_compiler, layout_on, pick_device, precision_on
@@ -39,8 +40,11 @@ class TrainingJob:
     """Its last checkpoint."""
     damaged: str = ""
     """What is wrong with the checkpoint after that one."""
+    lock: FileLock | None = None
+    """Of the folder: nobody else trains there from the moment that the checkpoint is read."""
 
     @classmethod
+    @distributed.in_turn
     def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
         """A new run.
 
@@ -51,6 +55,7 @@ class TrainingJob:
             InputError: data, device or weights cannot be used.
         """
         device = pick_device(config.device)
+        _check_processes(config, device)
         config = config.model_copy(update={"precision": precision_on(device, config.precision)})
         if config.compile:
             check_compiler(device, config.precision)
@@ -59,6 +64,7 @@ class TrainingJob:
         return cls(config, data, generator, origin, name)
 
     @classmethod
+    @distributed.in_turn
     def resume(cls, run_id: str, changes: Mapping[str, Any], progress: Progress | None = None) -> TrainingJob:
         """A stopped run, from its last checkpoint.
 
@@ -68,7 +74,8 @@ class TrainingJob:
             progress: called with (done, all) while the data is opened.
 
         Raises:
-            InputError: no such run, or a finished one; something else was to change, or the data is gone.
+            InputError: no such run, a finished one, or one that another process trains; something else was to change, or
+                the data is gone.
         """
         refused = [name for name, value in changes.items() if value is not None and name not in CHANGEABLE_ON_RESUME]
         if refused:
@@ -76,14 +83,17 @@ class TrainingJob:
             raise InputError(f"--resume goes on with the run's own config, got --{flag} beside it; leave that out.")
         record = tracking.find_run(run_id, RUNS)
         folder = tracking.fetch(record)
+        lock = tracking.lock_folder(folder) if distributed.leads() else None
         given = {name: value for name, value in changes.items() if value is not None}
         config = TrainConfig.from_mapping(build.config_of(folder).model_dump() | given, "config")
+        device = pick_device(config.device)
+        _check_processes(config, device)
         if config.compile:
-            check_compiler(pick_device(config.device), config.precision)
+            check_compiler(device, config.precision)
         data = build.training_data(config, progress)
         state, damaged = load_last(folder / tracking.CHECKPOINT)
         generator = MFPResNetUNet(config.width, build.click_encoding(config))
-        job = cls(config, data, generator, "the run's own checkpoint", resumed=folder, state=state, damaged=damaged)
+        job = cls(config, data, generator, "the run's own checkpoint", None, folder, state, damaged, lock)
         if state["step"] >= job.plan.steps and record.status == "FINISHED":  # otherwise it was killed at the very end
             raise InputError(
                 f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
@@ -134,40 +144,51 @@ class TrainingJob:
     @contextmanager
     def start(self) -> Iterator[Trainer]:
         """The run opens, the trainer is handed out, and at the end the checkpoint goes to MLflow and the run closes."""
-        config = self.config
-        run: tracking.Run = tracking.NoRun()
-        trainer = build.trainer(config, self.data, run, self.generator)
-        if self.resumed is not None and self.state is not None:
+        trainer = build.trainer(self.config, self.data, tracking.NoRun(), self.generator)
+        if self.state is not None:
             trainer.load_state_dict(self.state)  # before the run is touched
-            logged = trainer.step if trainer.pending is None else trainer.step - 1
-            run = tracking.resume_run(self.resumed.name, RUNS, step=logged)
-            if self.damaged:  # or the next checkpoint would put it in the place of the one that is sound
-                (self.resumed / tracking.CHECKPOINT).unlink(missing_ok=True)
-        else:
-            parameters = config.model_dump() | {
-                "encoder_start": self.encoder_origin,
-                **({} if config.adv == "off" else {"d_gp": config.gradient_penalty, "d_spectral": config.spectral}),
-                "data_name": self.data.train.name,
-                "data_digest": self.data.train.digest(),
-                "val_digest": self.data.validation.digest() if self.data.validation else None,
-                "total_steps": self.plan.steps,
-                "passes": round(
-                    self.plan.steps * config.batch_size / (self.data.images_per_epoch * config.objects_per_image), 2
-                ),
-            }
-            card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
-            run = tracking.start_run(
-                parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
-            )
+        run = distributed.together(lambda: self._open_run(trainer) if distributed.leads() else tracking.NoRun())
         with run:
             trainer.run = run
             try:
                 yield trainer
             finally:
-                for path in build.export_weights(run.folder):
-                    run.artifact(path, "checkpoints")
+                if distributed.leads():
+                    for path in build.export_weights(run.folder):
+                        run.artifact(path, "checkpoints")
             if trainer.step < self.plan.steps:
                 run.finish("KILLED")
+
+    def _open_run(self, trainer: Trainer) -> tracking.Run:
+        config = self.config
+        if self.resumed is not None:
+            logged = trainer.step if trainer.pending is None else trainer.step - 1
+            run = tracking.resume_run(self.resumed.name, RUNS, step=logged, lock=self.lock)
+            if self.damaged:  # or the next checkpoint would put it in the place of the one that is sound
+                (self.resumed / tracking.CHECKPOINT).unlink(missing_ok=True)
+            return run
+        parameters = config.model_dump() | {
+            "encoder_start": self.encoder_origin,
+            **({} if config.adv == "off" else {"d_gp": config.gradient_penalty, "d_spectral": config.spectral}),
+            "data_name": self.data.train.name,
+            "data_digest": self.data.train.digest(),
+            "val_digest": self.data.validation.digest() if self.data.validation else None,
+            "total_steps": self.plan.steps,
+            "passes": round(
+                self.plan.steps * config.batch_size / (self.data.images_per_epoch * config.objects_per_image), 2
+            ),
+            "processes": distributed.count(),
+        }
+        card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
+        return tracking.start_run(
+            parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
+        )
+
+
+def _check_processes(config: TrainConfig, device: torch.device) -> None:
+    """Raise InputError if several processes cannot train that together."""
+    distributed.check_device(device)
+    distributed.check_share(config.batch_size)
 
 
 def default_name(config: TrainConfig) -> str:

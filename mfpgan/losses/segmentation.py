@@ -7,9 +7,15 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mfpgan.distributed import count, total
+
 
 class SegmentationLoss(Protocol):
-    """How far a mask is from the truth."""
+    """How far a mask is from the truth.
+
+    In a process that holds a share of a batch, the mean of its answers over processes is the whole batch's: a mean over
+    images is that as it stands, and who divides by a count of pixels asks `mfpgan.distributed.total` for all of them.
+    """
 
     def __call__(self, logits: Tensor, target: Tensor, valid: Tensor, *, pos_weight: float) -> Tensor:
         """Scalar float32 loss, at least 0.
@@ -31,7 +37,7 @@ def bce(logits: Tensor, target: Tensor, valid: Tensor, *, pos_weight: float) -> 
     """
     weight = logits.new_tensor(pos_weight, dtype=target.dtype)
     pixels = binary_cross_entropy_with_logits(logits.float(), target, pos_weight=weight, reduction="none")
-    return (pixels * valid).sum() / valid.sum().clamp(min=1)
+    return (pixels * valid).sum() * count() / total(valid.sum()).clamp(min=1)
 
 
 def normalized_focal(logits: Tensor, target: Tensor, valid: Tensor, *, pos_weight: float) -> Tensor:

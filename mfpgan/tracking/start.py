@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from mfpgan.files import write_atomically
 from mfpgan.tracking.metrics_file import go_back
 from mfpgan.tracking.mirror import Mirror, Outbox, whole_folder
@@ -99,7 +101,7 @@ def start_run(
         raise
 
 
-def resume_run(run_id: str, root: Path = Path("runs"), *, step: int) -> TrackedRun:
+def resume_run(run_id: str, root: Path = Path("runs"), *, step: int, lock: FileLock | None = None) -> TrackedRun:
     """Go on with a run from `step`, in the same folder and the same MLflow run; lines of later steps are dropped.
 
     They will be made again to the bit, so MLflow keeps those that it has. It gets whatever else of the folder it lacks, from
@@ -107,13 +109,14 @@ def resume_run(run_id: str, root: Path = Path("runs"), *, step: int) -> TrackedR
 
     Args:
         run_id: the id, or a beginning of it that no other run shares.
+        lock: of the folder, where the caller has taken it before it looked what the last checkpoint is.
 
     Raises:
         InputError: no such run, or another process is training it.
     """
     record = find_run(run_id, root)
     fetch(record)
-    lock = lock_folder(record.folder)
+    lock = lock or lock_folder(record.folder)
     host = platform.node()
     if record.status == "RUNNING" and record.host not in ("", host):
         warn(f"run {record.id[:8]} was being trained on {record.host}, and nobody here can see whether it still is.")

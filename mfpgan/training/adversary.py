@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
+from mfpgan import distributed
 from mfpgan.losses.adversarial import AdversarialLoss, over_scales
 from mfpgan.models.discriminator import Judgement, MFPDiscriminator
 from mfpgan.models.presentation import Presentation
@@ -17,6 +18,7 @@ from mfpgan.training.finite import check_finite, gradient_norm
 from mfpgan.training.health import accuracies, auc, differing, soften
 from mfpgan.training.moves import STILL, Move, apply_moves, draw_move
 from mfpgan.training.penalties import feature_matching, gradient_penalty, r1
+from mfpgan.training.replicas import average_gradients
 from mfpgan.training.rules import Rules
 from mfpgan.types import Batch
 
@@ -78,7 +80,8 @@ class AnyAdversary(Protocol):
         Args:
             logits: (B, 1, H, W) float32, the generator's answer, detached.
             pull: (B, 1, H, W) float32, the segmentation loss's gradient there.
-            norm: of a gradient at the logits, what it makes of the generator's last layer: the norm there, a scalar.
+            norm: of a gradient at the logits, what it makes of the generator's last layer: the norm there, a scalar, the same
+                in all processes.
         """
         ...
 
@@ -173,20 +176,24 @@ class Adversary:
         reals = [logits[:count] for logits in judgement.logits]
         fakes = [logits[count : 2 * count] for logits in judgement.logits]
         loss = over_scales(self.loss.discriminator, reals, fakes)
-        stats = {"d/loss": loss.detach(), **self._health(reals, fakes, masks[:count], masks[count : 2 * count])}
+        stats = {
+            "d/loss": distributed.mean(loss),
+            **self._health(reals, fakes, masks[:count], masks[count : 2 * count]),
+        }
         if lazy:
             slope = r1(reals, masks)
             loss = loss + self.rules.r1_every * self.rules.r1 / 2 * slope
-            stats["d/r1"] = slope.detach()
+            stats["d/r1"] = distributed.mean(slope)
         if self.rules.gradient_penalty:
             slope = gradient_penalty([logits[2 * count :] for logits in judgement.logits], masks)
             loss = loss + self.rules.gradient_penalty * slope
-            stats["d/gradient_penalty"] = slope.detach()
+            stats["d/gradient_penalty"] = distributed.mean(slope)
         self.optimizer.zero_grad(set_to_none=True)
         # Named, or a penalty's masks would be given a gradient too.
         loss.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
+        average_gradients(self.discriminator)
         advice = f"Lower --d-lr (now {self.rules.lr:g}) or the penalty's weight"
-        check_finite(loss.detach(), "discriminator's loss", step, advice)
+        check_finite(distributed.mean(loss), "discriminator's loss", step, advice)
         check_finite(gradient_norm(self.discriminator), "discriminator's gradient", step, advice)
         self.optimizer.step()
         return stats
@@ -220,11 +227,11 @@ class Adversary:
                 real = moved(batch.target)
         loss = self.objective(real, fake)
         (gradient,) = torch.autograd.grad(loss, answer)
-        pull_norm, push_norm = _mean_over_processes(norm(pull)), _mean_over_processes(norm(gradient))
+        pull_norm, push_norm = norm(pull), norm(gradient)
         if self.rules.balance == "grad":
             weight *= self._balance([float(pull_norm), float(push_norm)])
         return Push(
-            weight * loss.detach(),
+            weight * distributed.mean(loss),
             weight * gradient,
             {
                 "train/adv_weight": torch.tensor(weight),
@@ -316,6 +323,7 @@ class Adversary:
     ) -> dict[str, Tensor]:
         real, fake = (torch.cat([logits.detach().flatten() for logits in scales]) for scales in (reals, fakes))
         differs = differing(real_masks.detach(), fake_masks.detach(), reals)
+        real, fake, differs = (distributed.gathered(one) for one in (real, fake, differs))
         real_accuracy, fake_accuracy = accuracies(real, fake, differs, self.loss.boundary)
         return {
             "d/differing": differs.mean(),
@@ -332,11 +340,3 @@ class Adversary:
         self._norms = [BALANCE_DECAY * old + (1 - BALANCE_DECAY) * new for old, new in pairs]
         pull, push = self._norms
         return min(pull / max(push, 1e-12), BALANCE_MOST)
-
-
-def _mean_over_processes(value: Tensor) -> Tensor:
-    """The same in every process of a data-parallel run; otherwise their weights would drift apart."""
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(value)
-        value = value / distributed.get_world_size()
-    return value

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
+from mfpgan.distributed import total
 from mfpgan.models.presentation import blur
 
 SOFTENING_SIGMA_PX = 2.0
@@ -21,13 +22,14 @@ UNDECIDED = (0.1, 0.9)
 
 
 def undecided(prob: Tensor, valid: Tensor) -> Tensor:
-    """Share of the valid pixels with a probability between .1 and .9, a scalar.
+    """Share of the valid pixels of all processes with a probability between .1 and .9, a scalar.
 
     Args:
         prob, valid: (B, 1, H, W) float in [0, 1].
     """
     between = ((prob > UNDECIDED[0]) & (prob < UNDECIDED[1])).float()
-    return (between * valid).sum() / valid.sum().clamp(min=1)
+    counts = total(torch.stack([(between * valid).sum(), valid.sum()]))
+    return counts[0] / counts[1].clamp(min=1)
 
 
 def soften(mask: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from mfpgan import distributed
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
 from mfpgan.losses.segmentation import SegmentationLoss
@@ -27,6 +28,7 @@ from mfpgan.training.ema import running_mean
 from mfpgan.training.finite import NotFiniteError, check_finite, gradient_norm
 from mfpgan.training.health import undecided
 from mfpgan.training.pictures import clicks_sheet
+from mfpgan.training.replicas import average_gradients, average_statistics, check_equal
 from mfpgan.training.simulate import Play, play
 from mfpgan.training.skips import Skips
 from mfpgan.training.validation import Validation, validate, with_maps
@@ -94,6 +96,9 @@ class Trainer:
     """Alternates discriminator and generator over the batches of a run.
 
     Four steps equal two, a checkpoint and two more, to the bit on CPU float32: nothing here keeps a state of chance.
+
+    Several processes each hold one and call `train` together. Every number that a step decides by is the whole batch's, the
+    same in all of them; validation, tracking and checkpoints are the leading one's.
     """
 
     config: TrainConfig
@@ -103,7 +108,7 @@ class Trainer:
     loss: SegmentationLoss
     strategy: ClickStrategy
     batches: Callable[[range], Iterable[Batch]]
-    """The training batches of a range of steps."""
+    """The training batches of a range of steps; of each this process's share."""
     validation: Callable[[], Iterable[Batch]]
     """Batches to validate on, the same at every call."""
     data_digest: str
@@ -113,9 +118,11 @@ class Trainer:
     run: Run
     device: torch.device
     bf16: bool
+    check_every: int = 0
+    """Steps between checks that the processes have not drifted apart; 0: only at the start."""
     step: int = 0
     stop_requested: bool = False
-    """Set from outside (a signal): the loop ends after the present step, with a checkpoint."""
+    """Set from outside (a signal), in any process: all end after the same step, with a checkpoint."""
     optimizer: torch.optim.Optimizer = field(init=False)
     ema: AveragedModel | None = field(init=False)
     """Running mean of the generator's weights."""
@@ -153,9 +160,13 @@ class Trainer:
                 moment and the ids of the batch are in `BAD_STEP`, to look into; the last checkpoint stays as it is, for the
                 step's forward pass has already reached the running numbers of batch and spectral norm.
             InputError: too many samples cannot be read; the weights before that step are saved first.
+            ProcessLostError: another process has ended. Nothing is saved: this step may be half done.
+            DriftError: the processes are not equal. Nothing is saved.
         """
+        check_equal({"config": self.config.to_yaml(), "data": self.data_digest} | self._networks(), self.step)
         try:
             self._train(watch)
+            distributed.any_process(False)  # nobody leaves before the leading one has saved
         except InputError:  # of a batch, before its step: the files can be mended and the run go on
             self.save()
             raise
@@ -170,11 +181,14 @@ class Trainer:
         if not self.step:
             self.save()  # so that a run can go on from whatever moment it was killed at
         log_started, log_step = time.perf_counter(), self.step
-        for batch in self.batches(range(self.step, self.plan.steps)):
+        for batch in self._batches():
             skipped = self._skips.look(batch)
             stats = self._step(batch)
             self.step += 1
-            last, stop = self.step == self.plan.steps, self.stop_requested  # looked at once: signals come at any time
+            # Looked at once: signals come at any time.
+            last, stop = self.step == self.plan.steps, distributed.any_process(self.stop_requested)
+            if self.check_every and self.step % self.check_every == 0:
+                check_equal(self._networks(), self.step)
 
             metrics = {}
             if stats.metrics and (last or stop or self.step % self.plan.log_every == 0):
@@ -199,6 +213,14 @@ class Trainer:
             if stop:
                 break
 
+    def _batches(self) -> Iterator[Batch]:
+        """The batches to come. What one process cannot read all know of, before any of them makes a step."""
+        mine = iter(self.batches(range(self.step, self.plan.steps)))
+        while (batch := distributed.together(lambda: next(mine, None))) is not None:
+            if distributed.any_process(bool(batch.skipped)):
+                batch = replace(batch, skipped=sum(distributed.told(batch.skipped), ()))
+            yield batch
+
     def _log(self, metrics: dict[str, float]) -> None:
         if "d/real_accuracy" in metrics:
             metrics["d/alarm"] = self._watchdog.level
@@ -222,15 +244,10 @@ class Trainer:
         try:
             return _Stepped(self.train_step(batch))
         except NotFiniteError as error:
+            ids, what = [name for names in distributed.told(batch.ids) for name in names], str(error)
             self.optimizer.zero_grad(set_to_none=True)
             if kept is None:
-                state = {
-                    **self.state_dict(),
-                    "config": self.config.to_yaml(),
-                    "ids": list(batch.ids),
-                    "what": str(error),
-                }
-                save_checkpoint((self.run.folder / CHECKPOINT).with_name(BAD_STEP), state)
+                distributed.together(lambda: self._save_bad_step(ids, what))  # nobody leaves before it is there
                 raise
             buffers, adversary = kept
             for name, buffer in self.generator.named_buffers():
@@ -238,11 +255,17 @@ class Trainer:
             self.adversary.load_state_dict(adversary)
             self._bad_steps += 1
             count = f"{self._bad_steps} of at most {self.config.skip_bad_steps}"
-            return _Stepped({}, (f"step {self.step + 1} ({', '.join(batch.ids)}), {count}: {error}",))
+            return _Stepped({}, (f"step {self.step + 1} ({', '.join(ids)}), {count}: {what}",))
+
+    def _save_bad_step(self, ids: list[str], what: str) -> None:
+        if distributed.leads():
+            state = {**self.state_dict(), "config": self.config.to_yaml(), "ids": ids, "what": what}
+            save_checkpoint((self.run.folder / CHECKPOINT).with_name(BAD_STEP), state)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of the discriminator and one of the generator, after the user's turns."""
-        lr, position = self.plan.lr_at(self.step), self.step * self.config.batch_size
+        lr = self.plan.lr_at(self.step)
+        position = self.step * self.config.batch_size + distributed.share(self.config.batch_size).start
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         users, batch = batch, batch.to(self.device)
@@ -264,16 +287,19 @@ class Trainer:
         # before the generator goes back through its own, and no part of either is walked twice.
         logits = logits.float()
         answer = logits.detach().requires_grad_()
-        segmentation = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        mine = self.loss(answer, batch.target, batch.valid, pos_weight=self.config.pos_weight)
+        segmentation = distributed.mean(mine)
         lower = f"Lower --lr (now {lr:g})"
-        check_finite(segmentation.detach(), "segmentation loss", self.step, lower)
-        (pull,) = torch.autograd.grad(segmentation, answer)
-        segmentation, answer = segmentation.detach(), answer.detach()
+        check_finite(segmentation, "segmentation loss", self.step, lower)
+        (pull,) = torch.autograd.grad(mine, answer)
+        answer = answer.detach()
         prob = answer.sigmoid()
         stats = self.adversary.update(batch, maps, prob, self.step, position)
         push = self.adversary.push(batch, maps, answer, self.step, position, pull, self._norm_at_last_layer(logits))
         check_finite(push.loss, "adversarial loss", self.step, "Lower --d-lr or --adv-weight")
         torch.autograd.backward(logits, pull + push.gradient)
+        average_gradients(self.generator)
+        average_statistics(self.generator)
         check_finite(gradient_norm(self.generator), "generator's gradient", self.step, f"{lower} or --adv-weight")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # now: the next step's graph finds their memory free
@@ -285,8 +311,8 @@ class Trainer:
             "train/adv": push.loss,
             "train/undecided": undecided(prob, batch.valid),
             "train/lr": torch.tensor(lr),
-            "train/clicks": torch.tensor(float(np.mean([len(clicks) for clicks in played.clicks]))),
-            "train/rounds": torch.tensor(float(np.mean(played.rounds))),
+            "train/clicks": _mean([len(clicks) for clicks in played.clicks]),
+            "train/rounds": _mean(played.rounds),
             **stats,
             **push.stats,
         }
@@ -295,13 +321,18 @@ class Trainer:
         def norm(gradient: Tensor) -> Tensor:
             weight = self.generator.head.weight
             (at_weight,) = torch.autograd.grad(logits, weight, gradient, retain_graph=True)
-            length: Tensor = at_weight.norm()
+            length: Tensor = distributed.mean(at_weight).norm()  # of the mean: the mean of lengths is longer
             return length
 
         return norm
 
     def validate(self) -> dict[str, float]:
-        """Validate, and draw the first validation objects and the clicks of the last training batch."""
+        """Validate, and draw the first validation objects and the clicks of the last training batch.
+
+        In the leading process alone, so that the numbers are to the bit those of one process: the others find nothing.
+        """
+        if not distributed.leads():
+            return {}
         found = self._validated(self.generator)
         for number, picture in enumerate(found.pictures):
             self.run.image(f"val_triplet_{number}", picture, self.step)
@@ -323,7 +354,9 @@ class Trainer:
         )  # fmt: skip
 
     def save(self) -> None:
-        """Write the checkpoint of the present step; the one of an earlier step is kept beside it."""
+        """Write the checkpoint of the present step, which all processes hold alike; that of an earlier step stays beside it."""
+        if not distributed.leads():
+            return
         self.run.flush()  # a run that goes on from here does not write the lines before it again
         path = self.run.folder / CHECKPOINT
         parts = {"config": self.config.to_yaml(), **self.state_dict()}
@@ -345,6 +378,11 @@ class Trainer:
             "pending": self.pending,
             "bad_steps": self._bad_steps,
         }
+
+    def _networks(self) -> dict[str, Any]:
+        """What all processes hold alike."""
+        state = self.state_dict()
+        return {name: state[name] for name in ("generator", "adversary", "optimizer", "ema", "skipped")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`.
@@ -373,3 +411,8 @@ class Trainer:
             raise InputError(
                 f"the checkpoint does not fit this version of mfpgan ({reason}); start a new run."
             ) from None
+
+
+def _mean(values: Sequence[int]) -> Tensor:
+    """Over the samples of all processes."""
+    return distributed.mean(torch.tensor(float(np.mean(values))))
