@@ -1,6 +1,6 @@
 """Faults that a run must survive, tried for real: it is killed at random moments, its files are damaged, its disk is full.
 
-python experiments/reliability.py                           200 kills, some ten minutes
+python experiments/reliability.py                           200 kills and the other faults, some fifteen minutes
 python experiments/reliability.py --kills 20 --into README.md
 
 Every trial is the command line in a process of its own, on drawn shapes: `mfpgan train`, then the fault, then
@@ -16,10 +16,14 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
+import socket
+import subprocess
 import sys
 import time
-from collections import Counter
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -27,48 +31,25 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MFPGAN_CACHE"] = os.environ.get("MFPGAN_CACHE", "cache")
 
-import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  all that a child needs is imported once: children are forked
-import torch
+from trial import DRAWN, Ended, checkpoint, run, same, started, state_of, together
 
-import mfpgan.jobs  # noqa: F401
-from mfpgan.cli import main as command_line
-from mfpgan.tracking import read_lines
+from mfpgan import build
+from mfpgan.data.loader import training_batches
+from mfpgan.training.checkpoint import BAD_STEP
 
-WORDS = (  # noqa: SIM905
-    "--data synthetic --width 0.1 --size 96 --batch-size 2 --encoder-weights none --device cpu --precision fp32 "
-    "--workers 0 --adv hinge --ema 0.9 --val-images 2 --val-clicks 1 --log-every 1 --eval-every 7 --save-every 2"
-).split()
-TIMES = ("time", "train/samples_per_second")
-
-
-class Ended(NamedTuple):
-    """A process of the command line."""
-
-    code: int
-    """Its exit code; -9 if it was killed."""
-    out: str
-    err: str
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200, help="SIGKILLs at random moments, saves included")
-    parser.add_argument("--steps", type=int, default=30, help="of each run")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--into", type=Path, help="page with the markers `<!-- results: reliability -->`")
-    arguments = parser.parse_args()
-    with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        rows = trials(arguments.kills, arguments.steps, random.Random(arguments.seed))
-    lines = ["| fault | tried | survived | |", "| --- | ---: | ---: | --- |"]
-    lines += [f"| {row.fault} | {row.tried} | {row.survived} | {row.note} |" for row in rows]
-    text = "\n".join(lines)
-    print(text)
-    if arguments.into:
-        from page import put
-
-        put(arguments.into, "reliability", text)
-    if any(row.survived < row.tried for row in rows):
-        sys.exit("Not everything was survived.")
+PLAYERS = (["--adv", "hinge"], ["--adv", "off"])
+ALONE = ["--workers", "0"]
+FULL = r"""
+mkdir disk && mount -t tmpfs -o size=48m none disk && cd disk || exit 9
+(while [ ! -f runs/*/checkpoints/before.pt ]; do sleep .05; done; sleep "$1"; cat /dev/zero >filler) 2>/dev/null &
+shift
+mfpgan() { "$PYTHON" -m mfpgan "$@"; }
+id=$(mfpgan train "$@" 2>../first); echo $? >../code
+rm filler
+mfpgan train --resume $id 2>../err >../out
+cp -r runs mlflow.db ..
+"""
+"""A disk of its own is filled while a run trains on it, then there is room again."""
 
 
 class Row(NamedTuple):
@@ -78,126 +59,284 @@ class Row(NamedTuple):
     note: str
 
 
-def trials(kills: int, steps: int, moments: random.Random) -> list[Row]:
-    """The table, in an empty working folder."""
-    return [killed(kills, steps, moments), *(signalled(number, steps, moments) for number in ("SIGTERM", "SIGINT"))]
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="SIGKILLs at random moments, saves included")
+    parser.add_argument("--steps", type=int, default=30, help="of each run")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--into", type=Path, help="page with the markers `<!-- results: reliability -->`")
+    arguments = parser.parse_args()
+    page = arguments.into and arguments.into.absolute()
+    rows = []
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for row in trials(arguments.kills, arguments.steps, random.Random(arguments.seed)):
+            print(row, file=sys.stderr, flush=True)
+            rows.append(row)
+    lines = ["| fault | tried | survived | |", "| --- | ---: | ---: | --- |"]
+    lines += [f"| {row.fault} | {row.tried} | {row.survived} | {row.note} |" for row in rows]
+    text = "\n".join(lines)
+    print(text)
+    if page:
+        from page import put
+
+        put(page, "reliability", text)
+    if any(row.survived < row.tried for row in rows):
+        sys.exit("Not everything was survived.")
+
+
+def trials(kills: int, steps: int, moments: random.Random) -> Iterator[Row]:
+    """The table's rows, in an empty working folder."""
+    yield killed(kills, steps, moments)
+    yield signalled("SIGTERM", steps, moments)
+    yield signalled("SIGINT", steps, moments)
+    yield damaged(steps, moments)
+    yield not_finite(steps, moments)
+    yield away(steps, moments)
+    yield lost(steps, moments)
+    yield full(steps, moments)
 
 
 def killed(kills: int, steps: int, moments: random.Random) -> Row:
     """Runs that are killed again and again until they end, as many as it takes for so many kills."""
     done = sound = unborn = runs = 0
-    whole: dict[str, Any] = {}
     while done < kills:
-        seed = ["--seed", str(runs), "--steps", str(steps)]
-        start = time.perf_counter()
-        whole = state_of(run(*WORDS, *seed).out.strip())
-        length = time.perf_counter() - start
+        workers = str(runs // len(PLAYERS) % 2 * 2)
+        words = [
+            *DRAWN,
+            *PLAYERS[runs % len(PLAYERS)],
+            "--workers",
+            workers,
+            "--seed",
+            str(runs),
+            "--steps",
+            str(steps),
+        ]
+        whole, length = undisturbed(words)
         identity, here = "", 0
         while True:
-            words = ("--resume", identity) if identity else (*WORDS, *seed)
+            next_words = ("--resume", identity) if identity else words
             # Most kills fall into the first third of what is left, so that a run of some seconds takes many.
             wait = moments.uniform(0, length / 3) if done + here < kills else None
-            ended = run(*words, kill_after=wait)
+            ended = run("train", *next_words, kill_after=wait)
             here += ended.code == -signal.SIGKILL
             if not identity:
                 identity = started(ended.out)
                 unborn += not identity
-            if ended.code == 0:
-                break
             if ended.code != -signal.SIGKILL:
-                print(f"seed {runs}: {' '.join(words)} ended with {ended.code}: {ended.err[-500:]}", file=sys.stderr)
                 break
-        good = ended.code == 0 and same(whole, state_of(identity))
-        sound += here if good else 0
+        sound += here if went_on(ended, identity, whole) else 0
         done, runs = done + here, runs + 1
         print(f"{done} of {kills} kills, {runs} runs", file=sys.stderr, flush=True)
     return Row(
         "SIGKILL at random moments, saves and validations included", done, sound,
-        f"{runs} runs of {steps} steps; {unborn} kills came before a run had begun",
+        f"{runs} runs of {steps} steps, with and without adversary, 0 and 2 loader processes; {unborn} kills came before a "
+        "run had begun",
     )  # fmt: skip
 
 
 def signalled(name: str, steps: int, moments: random.Random, count: int = 5) -> Row:
     """Runs that are asked to stop once, and go on."""
-    number, code = getattr(signal, name), 128 + getattr(signal, name)
+    code = 128 + getattr(signal, name)
     good = 0
-    for seed in range(count):
-        words = [*WORDS, "--steps", str(steps), "--seed", str(1000 + seed)]
-        start = time.perf_counter()
-        whole = state_of(run(*words).out.strip())
-        length = time.perf_counter() - start
-        ended = run(*words, kill_after=moments.uniform(length / 3, 0.8 * length), number=number)
-        identity = started(ended.out)
-        again = run("--resume", identity) if identity and ended.code == code else ended
-        # A signal that came before the run had begun ends the program with nothing to go on from, one after its end nothing.
+    for whole, ended, identity in stopped(name, steps, moments, count, seed=1000):
+        # A signal that came before the run had begun ends the program with nothing to go on from.
         never_began = ended.code == code and not identity
-        good += never_began or (again.code == 0 and same(whole, state_of(identity)))
+        good += never_began or (ended.code == code and went_on(resumed(identity), identity, whole))
     return Row(f"{name} in the middle", count, good, f"exit code {code}, a checkpoint of that step")
 
 
-def run(*words: str, kill_after: float | None = None, number: int = signal.SIGKILL) -> Ended:
-    """`mfpgan train WORDS` in a child of this process, killed after so many seconds if it has not ended."""
-    child = os.fork()
-    if not child:
-        with Path("out").open("w") as out, Path("err").open("w") as err:
-            os.dup2(out.fileno(), 1)
-            os.dup2(err.fileno(), 2)
-            sys.argv = ["mfpgan", "train", *words]
-            try:
-                command_line()
-            except SystemExit as ended:
-                sys.stdout.flush()
-                os._exit(int(ended.code or 0))
-            finally:
-                os._exit(99)
-    if kill_after is not None:
-        deadline = time.monotonic() + kill_after
-        while time.monotonic() < deadline:
-            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                break
-            time.sleep(0.005)
-        else:
-            os.kill(child, number)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Ended(code, Path("out").read_text(), Path("err").read_text())
+def damaged(steps: int, moments: random.Random) -> Row:
+    """The last checkpoint of a run that was stopped is not what was written."""
 
+    def cut(path: Path) -> None:
+        os.truncate(path, moments.randrange(path.stat().st_size))
 
-def started(out: str) -> str:
-    """The id that a run printed, if it got so far as to have a checkpoint."""
-    identity = out.strip()
-    return identity if (Path("runs") / identity / "checkpoints" / "last.pt").is_file() and identity else ""
+    def flip(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[moments.randrange(len(content))] ^= 1 << moments.randrange(8)
+        path.write_bytes(content)
 
+    def zeros(path: Path) -> None:
+        path.write_bytes(bytes(path.stat().st_size))
 
-def state_of(identity: str) -> dict[str, Any]:
-    """All that must not depend on what happened to a run."""
-    folder = Path("runs") / identity
-    parts = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
-    lines = [{name: value for name, value in line.items() if name not in TIMES} for line in read_lines(folder)]
-    return {"parts": {name: value for name, value in parts.items() if name != "config"}, "lines": lines} | stored(
-        identity
+    kinds: list[Callable[[Path], None]] = [cut, flip, zeros, Path.unlink]
+    good = 0
+    count = 3 * len(kinds)
+    for number, (whole, _, identity) in enumerate(stopped("SIGTERM", steps, moments, count, seed=2000, begun=True)):
+        kinds[number % len(kinds)](checkpoint(identity))
+        good += went_on(resumed(identity), identity, whole)
+    return Row(
+        "last checkpoint cut, a bit flipped, all zeros, gone", count, good, "goes on from the one before, and says so"
     )
 
 
-def stored(identity: str) -> dict[str, Any]:
-    """What MLflow's database says: whether it is sound, and how often it has each step of each number."""
-    with contextlib.closing(sqlite3.connect("mlflow.db")) as database:
-        (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
-        points = database.execute("SELECT key, step FROM metrics WHERE run_uuid = ?", (identity,)).fetchall()
-        status = database.execute("SELECT status FROM runs WHERE run_uuid = ?", (identity,)).fetchone()
-    return {"database": verdict, "points": Counter(points), "status": status}
+def not_finite(steps: int, moments: random.Random, count: int = 4) -> Row:
+    """A batch with a pixel that is no number; then the same run with it mended."""
+    good = 0
+    for seed in range(3000, 3000 + count):
+        words = [*DRAWN, *PLAYERS[seed % 2], *ALONE, "--steps", str(steps), "--seed", str(seed)]
+        bad = moments.randrange(3, steps)
+
+        def spoil(bad: int = bad) -> None:
+            def batches(data: Any, *, steps: range, **options: Any) -> Iterator[Any]:
+                for step, batch in zip(steps, training_batches(data, steps=steps, **options), strict=False):
+                    yield replace(batch, image=batch.image / 0) if step == bad else batch
+
+            build.training_batches = batches  # type: ignore[attr-defined]
+
+        whole, _ = undisturbed(words)
+        ended = run("train", *words, fault=spoil)
+        identity = started(ended.out)
+        named = (
+            ended.code == 1
+            and f"at step {bad + 1};" in ended.err
+            and checkpoint(identity).with_name(BAD_STEP).is_file()
+        )
+        good += named and went_on(resumed(identity), identity, whole)
+    return Row(
+        "a loss that is no number",
+        count,
+        good,
+        "stops before the update, names the step, keeps its batch; goes on when mended",
+    )
 
 
-def same(first: Any, second: Any, place: str = "") -> bool:
-    """Equal to the bit, through all containers; the first difference is said on stderr."""
-    if isinstance(first, dict) and first.keys() == second.keys():
-        return all(same(first[key], second[key], f"{place}/{key}") for key in first)
-    if isinstance(first, list | tuple) and len(first) == len(second):
-        return all(same(*pair, f"{place}/{number}") for number, pair in enumerate(zip(first, second, strict=True)))
-    tensors = isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)
-    equal = torch.equal(first, second) if tensors else bool(first == second)
-    if not equal:
-        print(f"difference at {place}: {str(first)[:300]} and {str(second)[:300]}", file=sys.stderr)
-    return equal
+def away(steps: int, moments: random.Random) -> Row:
+    """MLflow's server refuses, hangs, or is killed in the middle; `mfpgan sync` afterwards."""
+    good = 0
+    for number, server in enumerate((refusing, hanging, killed_server, killed_server)):
+        words = [*DRAWN, *PLAYERS[0], *ALONE, "--steps", str(steps), "--seed", str(4000 + number)]
+        whole, length = undisturbed(words)
+        with server(moments.uniform(0.2, 0.8) * length) as address:
+            ended = run("train", *words, surroundings={"MLFLOW_TRACKING_URI": address})
+        identity = ended.out.strip()
+        synced = run("sync", identity)
+        good += synced.code == 0 and went_on(ended, identity, whole)
+    return Row(
+        "MLflow's server refuses, hangs, is killed in the middle",
+        4,
+        good,
+        "training ends as if nothing were; `mfpgan sync` brings the rest",
+    )
+
+
+@contextlib.contextmanager
+def refusing(_: float) -> Iterator[str]:
+    yield f"http://127.0.0.1:{free_port()}"
+
+
+@contextlib.contextmanager
+def hanging(_: float) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def killed_server(after: float) -> Iterator[str]:
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    words = ["server", "--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--port", str(port),
+             "--no-serve-artifacts", "--default-artifact-root", str(Path.cwd() / "mlartifacts")]  # fmt: skip
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with Path("server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words],
+            env=os.environ | quiet,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    for _ in range(480):
+        with contextlib.suppress(urllib.error.URLError):
+            urllib.request.urlopen(f"{address}/health").close()
+            break
+        time.sleep(0.25)
+    killer = subprocess.Popen(["sh", "-c", f"sleep {after}; kill -9 -{server.pid}"])
+    yield address
+    killer.wait()
+    server.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def lost(steps: int, moments: random.Random, count: int = 3) -> Row:
+    """Two processes that work as one; one is killed after its second checkpoint, then both go on."""
+    good = tried = 0
+    while tried < count:
+        words = [*DRAWN, *PLAYERS[0], *ALONE, "--steps", str(steps), "--seed", str(5000 + tried)]
+        whole = together(*words)
+        expected = state_of(whole.out.strip())
+        ended = together(*words, kill_second_after=moments.uniform(0, 1))
+        if not ended.code:  # it came too late
+            continue
+        tried += 1
+        identity = started(ended.out)
+        good += bool(identity) and went_on(together("--resume", identity), identity, expected)
+    return Row("one of two processes killed", count, good, "the other ends by itself, with the last checkpoint whole")
+
+
+def full(steps: int, moments: random.Random, count: int = 4) -> Row:
+    """The disk, a small tmpfs, fills up while a run trains on it; then there is room again, and the run goes on."""
+    fault = "disk full in the middle (a small tmpfs)"
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        return Row(fault, 0, 0, "not tried: no user namespaces here")
+    good = 0
+    for seed in range(6000, 6000 + count):
+        words = [*DRAWN, *PLAYERS[seed % 2], *ALONE, "--steps", str(steps), "--seed", str(seed)]
+        whole, length = undisturbed(words)
+        wait = moments.uniform(0, length / 4)
+        folder = Path(f"full{seed}")
+        folder.mkdir()
+        with contextlib.chdir(folder):
+            surroundings = os.environ | {"PYTHON": sys.executable}
+            subprocess.run(["unshare", "-rm", "sh", "-c", FULL, "sh", str(wait), *words], env=surroundings, check=True)
+            code = int(Path("code").read_text())
+            (identity,) = (path.name for path in Path("runs").iterdir())
+            told = "No space left on device" in Path("first").read_text()
+            good += code == 2 and told and went_on(Ended(0, "", "", 0), identity, whole)
+    return Row(fault, count, good, "one sentence, the last checkpoint whole; goes on when there is room")
+
+
+def undisturbed(words: list[str]) -> tuple[dict[str, Any], float]:
+    """The state of a run that nobody disturbs, and its seconds."""
+    ended = run("train", *words)
+    if ended.code:
+        sys.exit(f"mfpgan train {' '.join(words)} ended with {ended.code}: {ended.err[-500:]}")
+    return state_of(ended.out.strip()), ended.seconds
+
+
+def stopped(
+    name: str, steps: int, moments: random.Random, count: int, *, seed: int, begun: bool = False
+) -> Iterator[tuple[dict[str, Any], Ended, str]]:
+    """So many runs that got a signal: their undisturbed state, how they ended, their id.
+
+    Args:
+        begun: only runs that have a checkpoint and one before it.
+    """
+    while count:
+        words = [*DRAWN, *PLAYERS[seed % len(PLAYERS)], *ALONE, "--steps", str(steps), "--seed", str(seed)]
+        whole, length = undisturbed(words)
+        ended = run("train", *words, kill_after=moments.uniform(0.3, 0.8) * length, number=getattr(signal, name))
+        identity = started(ended.out)
+        if not begun or (ended.code and identity and checkpoint(identity).with_name("before.pt").is_file()):
+            yield whole, ended, identity
+            count -= 1
+        seed += 1
+
+
+def resumed(identity: str) -> Ended:
+    return run("train", "--resume", identity)
+
+
+def went_on(ended: Ended, identity: str, whole: dict[str, Any]) -> bool:
+    """Whether a run came to the end that it would have come to by itself; if not, why is said on stderr."""
+    if ended.code:
+        print(f"{identity} ended with {ended.code}: {ended.err[-500:]}", file=sys.stderr)
+        return False
+    return same(whole, state_of(identity))
 
 
 if __name__ == "__main__":

@@ -259,6 +259,8 @@ class TrainConfig(_Config):
     """All chance of the run is a function of it."""
     precision: PrecisionName = "auto"
     """fp32, bf16 (autocast), or auto: bf16 where the hardware multiplies it (CUDA cards since 2020, CPUs with AVX-512 BF16); a run's config says which."""
+    deterministic: bool = False
+    """On a GPU too, only algorithms of torch that give the same bits each time; slower, and refused where there is none."""
     compile: bool = False
     """Compile the generator's training pass with torch.compile: some minutes before the first step, in the hope of faster ones."""
     device: str = "auto"

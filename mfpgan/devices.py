@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from textwrap import shorten
@@ -71,6 +72,34 @@ def denormals_flushed() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Meanwhile torch uses only algorithms that add up in one order, so that a GPU gives the same bits each time, if `wanted`.
+
+    On a CPU with one number of threads ours are such anyway. To be entered before CUDA computes anything in this process:
+    cuBLAS asks its variable once.
+
+    Raises:
+        InputError: torch has no such algorithm for something that is computed in the block.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False  # it picks by a measurement
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise InputError(f"--deterministic: {_reason(error)} Leave it out on this device.") from None
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 def check_compiler(device: torch.device, precision: str) -> None:

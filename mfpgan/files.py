@@ -39,6 +39,9 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
             path.replace(keep)
         Path(beside).replace(path)
         _settle(path.parent)
+    except OSError as error:  # a full disk is reported of a descriptor, which has no name
+        error.filename = error.filename or str(path)
+        raise
     finally:
         Path(beside).unlink(missing_ok=True)
 

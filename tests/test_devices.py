@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from mfpgan.devices import check_compiler, layout_on, pick_device, place, precision_on
+from mfpgan.devices import check_compiler, deterministic, layout_on, pick_device, place, precision_on
 from mfpgan.types import InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -101,3 +101,18 @@ computing(lambda: print(os.environ["OMP_WAIT_POLICY"]))()
 def test_openmp_is_told_before_torch_starts_it() -> None:
     result = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["passive", "True", "active"]
+
+
+def test_deterministic_algorithms_meanwhile_and_a_sentence_where_there_is_none() -> None:
+    for wanted in (True, False):
+        with deterministic(wanted):
+            assert torch.are_deterministic_algorithms_enabled() == wanted
+    with (
+        pytest.raises(InputError, match=r"^--deterministic: put_ .*Leave it out on this device\.$") as caught,
+        deterministic(True),
+    ):
+        torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
+    assert "\n" not in str(caught.value)
+    assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(RuntimeError, match="another"), deterministic(True):
+        raise RuntimeError("another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -19,10 +20,10 @@ def test_write_atomically_keeps_the_old_file_on_failure(tmp_path: Path, monkeypa
     write_atomically(path, b"old")
 
     def fail(number: int) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")  # of a descriptor: it names no file
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=rf"disk full: '{path}'"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

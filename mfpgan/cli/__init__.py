@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -49,7 +50,9 @@ def _run() -> int:
         print(f"mfpgan: {error}", file=sys.stderr)
         code = FAILED
     except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"mfpgan: {error.filename or 'writing failed'}: {error.strerror or error}.", file=sys.stderr)
+        room = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "; make room, then go on: what was written before is whole" if room else ""
+        print(f"mfpgan: {error.filename or 'writing failed'}: {error.strerror or error}{advice}.", file=sys.stderr)
         code = BAD_INPUT
     return code if isinstance(code, int) else 0
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 from mfpgan import build, distributed, tracking
 from mfpgan.config import TrainConfig
 from mfpgan.data import Progress
-from mfpgan.devices import check_compiler, layout_on, pick_device, precision_on
+from mfpgan.devices import check_compiler, deterministic, layout_on, pick_device, precision_on
 from mfpgan.jobs.runs import RUNS
 from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.training.checkpoint import load_last
@@ -144,6 +144,10 @@ class TrainingJob:
     @contextmanager
     def start(self) -> Iterator[Trainer]:
         """The run opens, the trainer is handed out, and at the end the checkpoint goes to MLflow and the run closes."""
+        with deterministic(self.config.deterministic):
+            yield from self._started()
+
+    def _started(self) -> Iterator[Trainer]:
         trainer = build.trainer(self.config, self.data, tracking.NoRun(), self.generator)
         if self.state is not None:
             trainer.load_state_dict(self.state)  # before the run is touched

@@ -263,7 +263,9 @@ def _reason(error: BaseException) -> str:
     while (below := deepest.__cause__ or deepest.__context__) is not None:
         deepest = below
     told = deepest if isinstance(deepest, OSError) else error
-    return shown_uri(" ".join(str(told).split()).split(" [SQL")[0])[:200].strip() or type(told).__name__
+    # Of sqlalchemy's line, what the database said.
+    text = " ".join(str(told).split()).split(" [SQL")[0].split("OperationalError) ")[-1]
+    return shown_uri(text)[:200].strip() or type(told).__name__
 
 
 def _record(run: Any, root: Path) -> RunRecord:
