@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from mfpgan.clicks.strategies import STRATEGIES, make_strategy
-from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName
+from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName, quoted, reason_of
 
 
 def _strategy(name: str) -> str:
@@ -123,18 +123,22 @@ class _Config(BaseModel):
     def from_yaml(cls, path: Path) -> dict[str, Any]:
         """The plain values of a YAML file, not checked yet: options of the command line go on top of them."""
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
+            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            node = loader.get_single_node()
+            values = {} if node is None else loader.construct_document(node)
+        except Exception as error:  # on odd values PyYAML stumbles in any way
+            reason = reason_of(error, without=str(path))
             raise InputError(
                 f"{path}: not readable as a YAML config ({reason}); write lines of `key: value`."
             ) from None
-        if values is None:
-            return {}
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise InputError(
                 f"{path}: a config is a mapping, got {type(values).__name__}; write lines of `key: value`."
             )
+        keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InputError(f"{path}: the key {quoted(key)} is there twice; keep one of the two lines.")
         return values
 
     def to_yaml(self) -> str:
@@ -148,12 +152,12 @@ def _problem(model: type[BaseModel], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(model, field)
     message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
-    return f"{field}={error['input']!r}: {message[:1].lower()}{message[1:]}" if field else message
+    return f"{field}={quoted(error['input'])}: {message[:1].lower()}{message[1:]}" if field else message
 
 
 def _unknown(model: type[BaseModel], key: str) -> str:
     known = [name for name in model.model_fields if name != "parameters"]
-    return f"unknown key {key!r}, expected one of {', '.join(known)}"
+    return f"unknown key {quoted(key)}, expected one of {', '.join(known)}"
 
 
 class TrainConfig(_Config):
@@ -284,7 +288,8 @@ class TrainConfig(_Config):
     @field_validator("categories", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return ", ".join(map(str, value)) if isinstance(value, list) else value  # YAML has lists
+        listed = isinstance(value, list) and all(isinstance(name, str) for name in value)  # YAML has lists
+        return ", ".join(value) if listed else value
 
     @property
     def category_names(self) -> tuple[str, ...]:
