@@ -6,7 +6,7 @@ test holds each literal against its table. The click strategies import no torch:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -109,14 +109,22 @@ class _Config(BaseModel):
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any], origin: str) -> Self:
-        """Checked config from plain values; InputError names every wrong field of `origin` at once."""
-        problems = [_unknown(cls, "parameters")] if "parameters" in values else []  # here they are keys of their own
+        """Checked config from plain values; InputError names every wrong field of `origin` at once, ten at most."""
+        unknown = ["parameters"] if "parameters" in values else []  # here they are keys of their own
+        problems: list[str] = []
         try:
             config = cls(**{key: value for key, value in values.items() if key != "parameters"})
         except ValidationError as error:
-            problems += [_problem(cls, item) for item in error.errors()]
+            for item in error.errors():
+                if item["type"] == "extra_forbidden":
+                    unknown.append(str(item["loc"][0]))
+                else:
+                    problems.append(_problem(item))
+        if unknown:
+            known = ", ".join(name for name in cls.model_fields if name != "parameters")
+            problems = [f"unknown key {_first_of(unknown, quoted)}, expected one of {known}", *problems]
         if problems:
-            raise InputError(f"{origin}: {'; '.join(problems)}.")
+            raise InputError(f"{origin}: {_first_of(problems, str, '; ')}.")
         return config
 
     @classmethod
@@ -146,18 +154,16 @@ class _Config(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _problem(model: type[BaseModel], error: Any) -> str:
+def _problem(error: Any) -> str:
     """One wrong field in words."""
     field = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return _unknown(model, field)
     message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"{field}={quoted(error['input'])}: {message[:1].lower()}{message[1:]}" if field else message
 
 
-def _unknown(model: type[BaseModel], key: str) -> str:
-    known = [name for name in model.model_fields if name != "parameters"]
-    return f"unknown key {quoted(key)}, expected one of {', '.join(known)}"
+def _first_of(items: Sequence[str], write: Callable[[str], str], between: str = ", ", most: int = 10) -> str:
+    text = between.join(map(write, items[:most]))
+    return text if len(items) <= most else f"{text}{between}and {len(items) - most} more"
 
 
 class TrainConfig(_Config):

@@ -38,9 +38,10 @@ def quoted(value: object) -> str:
     Printable, because a terminal obeys what it is shown; and a YAML of ten lines can hold a value of a billion characters.
     """
     try:
-        return _SHORT.repr(value)
+        text = _SHORT.repr(value)
     except ValueError:  # an integer of more digits than Python writes
-        return f"a {type(value).__name__} of thousands of digits"
+        text = f"a {type(value).__name__} of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:96]} ..."
 
 
 def reason_of(error: BaseException, without: str = "") -> str:

@@ -150,7 +150,9 @@ def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
         raise InputError(f"{path}: not readable as BSDS500 ground truth ({reason}); fetch the file again.") from None
     shapes = {labels.shape for labels in maps}
     if len(shapes) != 1 or maps[0].ndim != 2 or not 0 < maps[0].size <= MAX_PIXELS:
-        raise InputError(f"{path}: expected label maps of one size, got {quoted(sorted(shapes))}; fetch the file again.")
+        raise InputError(
+            f"{path}: expected label maps of one size, got {quoted(sorted(shapes))}; fetch the file again."
+        )
     return maps
 
 

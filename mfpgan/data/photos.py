@@ -150,8 +150,8 @@ def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int,
             picture.draft(None, (width // reduction, height // reduction))
         picture.load()
         if turned in _TURNED_BACK:
-            picture = picture.transpose(_TURNED_BACK[turned])
-            width, height = picture.size
+            stored = picture.transpose(_TURNED_BACK[turned])
+            return stored, (stored.height, stored.width)
         # A JPEG is one frame and forgets its file; others would keep theirs.
         return picture if picture.format == "JPEG" else picture.copy(), (height, width)
 

@@ -95,9 +95,7 @@ def _polygons_problem(parts: list[Any], height: int, width: int) -> str | None:
         left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
         # The drawing walks along the outline, so an outline of a billion pixels would take memory without end.
         if left < -width or right > 2 * width or top < -height or bottom > 2 * height:
-            return (
-                f"a polygon reaches far outside the {width}x{height} image (x {left:g} to {right:g}, y {top:g} to {bottom:g})"
-            )
+            return f"a polygon reaches far outside the {width}x{height} image (x {left:g} to {right:g}, y {top:g} to {bottom:g})"
         way_px = _way_px(xs, ys)
         if way_px > LONGEST_OUTLINE_PX:
             return f"a polygon's outline is {way_px:.0f} pixels long, at most {LONGEST_OUTLINE_PX} are drawn"

@@ -63,8 +63,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, broken, of another format, or its weights are no numbers.
     """
-    parts = read_weights(path, "a checkpoint of mfpgan")
-    form = parts.get("format") if isinstance(parts, dict) else None
+    loaded = read_weights(path, "a checkpoint of mfpgan")
+    parts: dict[Any, Any] = loaded if isinstance(loaded, dict) else {}
+    form = parts.get("format")  # anything, even a tensor
     if type(form) is not int or form != FORMAT or not {"step", "generator"} <= parts.keys():
         raise InputError(f"{path}: not a checkpoint of format {FORMAT}; it was made by another program or version.")
     wrong = [name for name, value in parts.items() if name != "format" and not _fits(name, value)]
@@ -75,9 +76,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if not isinstance(name, str) or not _is_plain(value):
             raise InputError(f"{path}: not a checkpoint of mfpgan, its weight {quoted(name)} is no plain tensor.")
         if not torch.isfinite(value).all():
-            raise InputError(
-                f"{path}: its weights hold NaN or infinity ({quoted(name)}); take an earlier checkpoint."
-            )
+            raise InputError(f"{path}: its weights hold NaN or infinity ({quoted(name)}); take an earlier checkpoint.")
     return parts
 
 

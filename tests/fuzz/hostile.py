@@ -34,7 +34,8 @@ FUZZ = settings(
 """Decorates every fuzz test."""
 MOST_BYTES = 1 << 30
 """A reader may touch so much new memory: some copies of the largest photo that is allowed."""
-LONGEST_SENTENCE = 1000
+LONGEST_SENTENCE = 2500
+"""The list of a config's keys takes a thousand characters."""
 
 
 def reading(path: Path, read: Callable[[], Result]) -> Result | None:

@@ -73,7 +73,7 @@ def open_and_read(path: Path, strict: bool) -> list[Sample]:
         sample = reading(_named(data, number), lambda index=index: data[index])
         if sample is None:
             continue
-        assert not (data.others(index).shape != sample.target.shape)
+        assert data.others(index).shape == sample.target.shape
         samples.append(sample)
     return samples
 
@@ -146,7 +146,9 @@ PIECES = ["..", "...", ".", "", "~", "images", "four.png", "secret.png", "%2e%2e
           "C:", "..\\secret.png", "x" * 300, "OUTSIDE", "file:", "http:", "x.org"]  # fmt: skip
 NAMES = (
     st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=7).map("/".join)
-    | st.sampled_from(["../secret.png", "images/../../secret.png", "OUTSIDE/secret.png", "/OUTSIDE/secret.png", "four.png"])
+    | st.sampled_from(
+        ["../secret.png", "images/../../secret.png", "OUTSIDE/secret.png", "/OUTSIDE/secret.png", "four.png"]
+    )
     | st.integers(0, 9).map(lambda count: "../" * count + "secret.png")
 )
 """OUTSIDE is the folder round the user's."""
@@ -259,5 +261,8 @@ def test_an_outline_that_walks_for_miles_is_refused_before_it_takes_gigabytes(bo
     assert len(data) == 0
     assert [problem.id for problem in data.problems] == ["annotation 1", "annotation 2"]
     assert all("pixels long" in problem.sentence for problem in data.problems)
-    for segmentation, height, width in ((annotation["segmentation"], 9_000, 9_000), (strip["segmentation"], 1, 80_000_000)):
+    for segmentation, height, width in (
+        (annotation["segmentation"], 9_000, 9_000),
+        (strip["segmentation"], 1, 80_000_000),
+    ):
         assert "pixels long" in str(segmentation_problem(segmentation, height, width))

@@ -117,7 +117,9 @@ def test_every_kind_of_photo_shows_what_a_viewer_shows(name: str, mode: str, tmp
         return
     assert image is not None
     assert image.shape == (HEIGHT, WIDTH, 3)
-    if name in LOSSLESS and mode not in ("YCbCr", "PA", "LAB") and (name, mode) != ("a.bmp", "RGBA"):  # PIL takes no alpha there
+    if (
+        name in LOSSLESS and mode not in ("YCbCr", "PA", "LAB") and (name, mode) != ("a.bmp", "RGBA")
+    ):  # PIL takes no alpha there
         assert np.abs(image - as_rgb(drawn(mode), mode)).max() <= 1
 
 
@@ -149,7 +151,9 @@ def test_pixels_stay_where_they_are_stored(name: str, mode: str, orientation: in
 
 
 CONTENTS = st.sampled_from([*CASES, *(case for case in CASES if case[0] in ("a.jpg", "a.png"))]).flatmap(
-    lambda case: st.tuples(st.just(case[0]), st.sampled_from([0, 0, 6]).flatmap(lambda turn: damaged(content_of(*case, turn))))
+    lambda case: st.tuples(
+        st.just(case[0]), st.sampled_from([0, 0, 6]).flatmap(lambda turn: damaged(content_of(*case, turn)))
+    )
 )
 
 
@@ -180,7 +184,12 @@ def test_a_damaged_mask(tmp_path: Path, case: tuple[str, bytes]) -> None:
 
 
 @FUZZ
-@given(photo=CONTENTS, mask=CONTENTS, whole=st.sampled_from([None, "photo", "mask"]), ignore=st.sampled_from([None, 1, 3, 255]))
+@given(
+    photo=CONTENTS,
+    mask=CONTENTS,
+    whole=st.sampled_from([None, "photo", "mask"]),
+    ignore=st.sampled_from([None, 1, 3, 255]),
+)
 def test_a_folder_of_a_photo_and_a_mask(
     tmp_path: Path, photo: tuple[str, bytes], mask: tuple[str, bytes], whole: str | None, ignore: int | None
 ) -> None:
@@ -210,7 +219,7 @@ def test_a_folder_of_a_photo_and_a_mask(
 
 def test_no_flipped_bit_turns_a_png_into_another_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    content = content_of("a.png", "P")
+    content = content_of("a.png", "L")
     path.write_bytes(content)
     truth, readable = read_mask(path), 0
     for place, bit in itertools.product(range(len(content)), range(8)):
@@ -236,7 +245,7 @@ def png(width: int, height: int, depth: int = 8, colour: int = 0, data: bytes = 
 
 
 BOMBS = {
-    "png": lambda width, height: png(width, height),
+    "png": png,
     "bmp": lambda width, height: b"BM" + struct.pack("<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0),
     "ppm": lambda width, height: f"P6 {width} {height} 255\n".encode(),
     "gif": lambda width, height: b"GIF89a" + struct.pack("<HHBBB", min(width, 65535), min(height, 65535), 0xF0, 0, 0)
@@ -253,12 +262,14 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (65_500, 65_500), (10**9, 10**9), (2**31 - 1, 1), (1, 2**31 - 1)])
-def test_a_claim_of_gigapixels_is_refused_before_memory_is_taken(kind: str, width: int, height: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", [20_000, 65_500, 10**9])
+def test_a_claim_of_gigapixels_is_refused_before_memory_is_taken(kind: str, side: int, tmp_path: Path) -> None:
     path = tmp_path / f"bomb.{kind}"
-    path.write_bytes(BOMBS[kind](width, height))
+    path.write_bytes(BOMBS[kind](side, side))
     for read in (read_photo, read_mask):
         assert reading(path, lambda read=read: read(path)) is None
+        with pytest.raises(InputError, match="more than 89 million pixels"):
+            read(path)
 
 
 def test_a_picture_that_would_start_a_program_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
