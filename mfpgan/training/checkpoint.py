@@ -72,7 +72,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if wrong:
         part = quoted(wrong[0])
         raise InputError(f"{path}: not a checkpoint of mfpgan, its part {part} is unknown or of another type.")
-    for name, value in parts["generator"].items():
+    for name, value in [*parts["generator"].items(), *parts.get("ema", {}).items()]:
         if not isinstance(name, str) or not _is_plain(value):
             raise InputError(f"{path}: not a checkpoint of mfpgan, its weight {quoted(name)} is no plain tensor.")
         if not torch.isfinite(value).all():
