@@ -40,7 +40,7 @@ def quoted(value: object) -> str:
     try:
         text = _SHORT.repr(value)
     except ValueError:  # an integer of more digits than Python writes
-        text = f"a {type(value).__name__} of thousands of digits"
+        text = f"a {type(value).__name__} with a number of thousands of digits"
     return text if len(text) <= 100 else f"{text[:96]} ..."
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from PIL import Image as PillowImage
 from mfpgan.data.consensus import CONSENSUS_VERSION, consensus_objects
 from mfpgan.data.facts import Facts
 from mfpgan.data.mask_cache import PackedMasks, load_masks, store_masks
+from mfpgan.data.mat_file import read_cells
 from mfpgan.data.photos import MAX_PIXELS, LastPhoto
 from mfpgan.types import BoolMask, InputError, Sample, quoted, reason_of
 
@@ -135,17 +135,13 @@ def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
         InputError: no .mat file of BSDS500, or label maps that are empty, too large, of different sizes, or of something else
             than whole numbers.
     """
-    from scipy.io import loadmat  # 20 MiB that no other kind of data needs
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # loadmat's are about damage
-            cells: Any = loadmat(path, variable_names=["groundTruth"])["groundTruth"]
-            found = [np.asarray(cell["Segmentation"][0, 0]) for cell in cells.ravel()]
+        found = read_cells(path.read_bytes(), "groundTruth", "Segmentation")
+        with np.errstate(invalid="ignore"):  # of what is no number, which the next line refuses
             maps = [labels.astype(np.int64) for labels in found]
         if not all((whole == labels).all() for whole, labels in zip(maps, found, strict=True)):
             raise ValueError("its labels are no whole numbers")
-    except Exception as error:  # whatever loadmat meets in a damaged file
+    except (OSError, ValueError, zlib.error) as error:
         reason = reason_of(error, without=str(path))
         raise InputError(f"{path}: not readable as BSDS500 ground truth ({reason}); fetch the file again.") from None
     shapes = {labels.shape for labels in maps}

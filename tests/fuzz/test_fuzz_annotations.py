@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile import FUZZ, LEAVES, STRANGE, VALUES, Raw, damaged, must_be_one_sentence, mutated, reading, to_json
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -155,6 +155,7 @@ NAMES = (
 
 
 @FUZZ
+@example(first="a\nb\x1b[2J", second="\x1f")
 @given(first=NAMES, second=NAMES)
 def test_a_name_of_a_photo_cannot_lead_out_of_the_folder(box: Path, first: str, second: str) -> None:
     first, second = (name.replace("OUTSIDE", str(box.parent)) for name in (first, second))
@@ -238,13 +239,22 @@ def test_polygons(parts: Any, height: int, width: int) -> None:
     check_segmentation(parts, height, width)
 
 
+FIELDS = [
+    ("annotations", 1, ("segmentation", "image_id", "id", "iscrowd", "category_id", "area")),
+    ("images", 1, ("id", "height", "width", "file_name", "coco_url")),
+    ("categories", 1, ("id", "name", "frequency")),
+]
+
+
 @pytest.mark.parametrize("number", range(len(STRANGE)))
-def test_every_strange_value_as_a_segmentation_and_as_an_id(number: int, box: Path) -> None:
+def test_every_strange_value_in_every_field(number: int, box: Path) -> None:
     path = box / "annotations" / "strange.json"
-    for key in ("segmentation", "image_id", "id", "iscrowd", "category_id", "area"):
-        entry = {**DOCUMENT["annotations"][1], key: STRANGE[number]}
-        path.write_bytes(to_json({**DOCUMENT, "annotations": [entry, *DOCUMENT["annotations"][2:]]}))
-        must_be_what_the_file_says(open_and_read(path, strict=False), path)
+    for name, place, keys in FIELDS:
+        for key in keys:
+            entries = list(DOCUMENT[name])
+            entries[place] = {**entries[place], key: STRANGE[number]}
+            path.write_bytes(to_json({**DOCUMENT, name: entries}))
+            must_be_what_the_file_says(open_and_read(path, strict=False), path)
 
 
 def test_an_outline_that_walks_for_miles_is_refused_before_it_takes_gigabytes(box: Path) -> None:

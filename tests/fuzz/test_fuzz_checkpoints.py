@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hostile import FUZZ, damaged, mutated, reading
+from hostile import FUZZ, LEAVES, damaged, mutated, reading
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -93,21 +93,34 @@ def test_no_flipped_bit_of_a_weight_gets_through(tmp_path: Path) -> None:
         assert reading(path, lambda: load_checkpoint(path)) is None, f"bit {bit}"
 
 
-ODD = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
-    | st.sampled_from([torch.zeros(0), torch.zeros(3), torch.tensor(float("nan")), torch.ones(2, dtype=torch.complex64),
-                       torch.ones(2, dtype=torch.float8_e4m3fn), torch.ones(2, dtype=torch.bool), torch.zeros(1).expand(2**40),
-                       torch.ones(3).to_sparse(), torch.empty(2**40, device="meta"), torch.device("cuda:3"), torch.float32, torch.Size([2]),
-                       torch.nn.Parameter(torch.ones(2)),
-                       {}, [], (), {"a\nb\x1b[2J": torch.ones(2)}, {1: torch.ones(1)}, {torch.float32: 3}, "x" * 5000, 10**5000, -1])
-)  # fmt: skip
+ODD = [
+    torch.zeros(0), torch.zeros(3), torch.tensor(float("nan")), torch.ones(2, dtype=torch.complex64), torch.ones(2, dtype=torch.bool),
+    torch.ones(2, dtype=torch.float8_e4m3fn), torch.zeros(1).expand(2**40), torch.ones(3).to_sparse(), torch.empty(2**40, device="meta"),
+    torch.nn.Parameter(torch.ones(2)), torch.device("cuda:3"), torch.float32, torch.Size([2]), {}, [], (), {"a\nb\x1b[2J": torch.ones(2)},
+    {1: torch.ones(1)}, {torch.float32: 3}, {"a": torch.tensor([1, float("inf")])}, "x" * 5000, 10**5000, -1, True, 1.5, None, b"x",
+]  # fmt: skip
+VALUES = st.sampled_from(ODD) | st.sampled_from(ODD) | LEAVES
 
 
 @FUZZ
-@given(parts=mutated(PARTS_OF_A_RUN, ODD))
+@given(parts=mutated(PARTS_OF_A_RUN, VALUES))
 @pytest.mark.filterwarnings("ignore")  # torch, when it writes such things
 def test_a_checkpoint_of_other_parts(tmp_path: Path, parts: Any) -> None:
-    path = tmp_path / "last.pt"
+    must_be_plain(tmp_path / "last.pt", parts)
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+@pytest.mark.filterwarnings("ignore")
+def test_every_odd_value_as_a_part_and_as_a_weight(tmp_path: Path, number: int) -> None:
+    odd = ODD[number]
+    for name in ("format", *PARTS):
+        must_be_plain(tmp_path / "last.pt", {**PARTS_OF_A_RUN, name: odd})
+    for name in ("generator", "ema"):
+        must_be_plain(tmp_path / "last.pt", {**PARTS_OF_A_RUN, name: {"a": odd}})
+
+
+def must_be_plain(path: Path, parts: Any) -> None:
+    """What is read of these parts, if they are read, keeps what the reader promises."""
     path.write_bytes(saved(parts))
     found = reading(path, lambda: load_checkpoint(path))
     if found is None:
@@ -115,7 +128,7 @@ def test_a_checkpoint_of_other_parts(tmp_path: Path, parts: Any) -> None:
     assert found.keys() <= {"format", *PARTS}
     assert found["format"] == FORMAT
     assert all(isinstance(found[name], PARTS[name]) for name in found if name != "format")
-    for name, weight in found["generator"].items():
+    for name, weight in [*found["generator"].items(), *found.get("ema", {}).items()]:
         assert isinstance(name, str)
         assert torch.isfinite(weight).all()
         assert weight.numel() * weight.element_size() <= weight.untyped_storage().nbytes()

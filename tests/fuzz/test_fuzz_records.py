@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import FUZZ, damaged, mutated, to_json
+from hostile import FUZZ, STRANGE, damaged, mutated, to_json
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,3 +89,15 @@ def test_damaged_lines(folder: Path, content: bytes) -> None:
     run_json(folder)
     (folder / "metrics.jsonl").write_bytes(content)
     check(folder)
+
+
+@pytest.mark.parametrize("number", range(len(STRANGE)))
+def test_every_strange_value_in_every_field(folder: Path, number: int) -> None:
+    whole = json.loads(run_json(folder))
+    for key in whole:
+        (folder / "run.json").write_bytes(to_json({**whole, key: STRANGE[number]}))
+        check(folder)
+    run_json(folder)
+    for key in ("step", "time", "val/iou", "surprise"):
+        (folder / "metrics.jsonl").write_bytes(text_of([*LINES, {**LINES[1], key: STRANGE[number]}]))
+        check(folder)
