@@ -1,6 +1,7 @@
 # make quickstart   install, train twice on the bundled sample, evaluate, compare
 # make test         install with the development extras, run every check
 # make check        the checks alone, in an environment that is there
+# make fuzz         5,000 new hostile files for every reader, half an hour; `make test` tries 300 that are always the same
 # make bench        the benchmarks, some eight minutes; BENCH="--only clicks" and the like for experiments/speed/bench.py
 # make bench-full   the same on a file of LVIS's size, half an hour and 9 GB of memory
 
@@ -12,7 +13,7 @@ QUICK := --data sample --config experiments/quickstart.yaml
 # Spinning OpenMP threads make every process several times slower when two share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check bench bench-full clean
+.PHONY: quickstart test check fuzz bench bench-full clean
 
 quickstart: .venv/installed
 	@echo "1/4 training the plain baseline on the bundled sample"
@@ -36,6 +37,9 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest
+
+fuzz: .venv/installed-dev
+	MFPGAN_FUZZ=5000 $(BIN)/pytest tests/fuzz
 
 bench: .venv/installed
 	$(BIN)/python experiments/speed/bench.py $(BENCH)

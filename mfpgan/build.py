@@ -31,7 +31,7 @@ from mfpgan.training.ema import averaged_state
 from mfpgan.training.replicas import check_every, share_statistics
 from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan, Trainer
-from mfpgan.types import Batch, ClickEncoding, DataSet, InputError
+from mfpgan.types import Batch, ClickEncoding, DataSet, InputError, reason_of
 from mfpgan.version import __version__
 
 WEIGHT_STREAM = 10
@@ -268,13 +268,15 @@ def load_generator(
     if weights == "ema":
         if not config.ema:
             raise InputError(f"--weights ema: run {folder.name[:8]} keeps no running mean; train with --ema 0.999.")
+        if not parts.get("ema"):
+            raise InputError(
+                f"{path}: it holds no running mean, though the run's config asks for one; use --weights last."
+            )
         state = averaged_state(parts["ema"])
     try:
         generator.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: its weights do not fit {folder / 'config.yaml'} ({str(error).splitlines()[0]})."
-        ) from None
+        raise InputError(f"{path}: its weights do not fit {folder / 'config.yaml'} ({reason_of(error)}).") from None
     return place(generator, device), config, int(parts["step"])
 
 
@@ -314,7 +316,7 @@ def load_adversary(folder: Path, device: torch.device) -> Adversary:
         adversary.discriminator.load_state_dict(parts["adversary"]["discriminator"])
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(
-            f"{path}: its discriminator does not fit this version of mfpgan ({str(error).splitlines()[-1].strip()})."
+            f"{path}: its discriminator does not fit this version of mfpgan ({reason_of(error)})."
         ) from None
     return adversary
 

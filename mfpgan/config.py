@@ -6,7 +6,7 @@ test holds each literal against its table. The click strategies import no torch:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from mfpgan.clicks.strategies import STRATEGIES, make_strategy
-from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName
+from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName, quoted, reason_of
 
 
 def _strategy(name: str) -> str:
@@ -109,32 +109,44 @@ class _Config(BaseModel):
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any], origin: str) -> Self:
-        """Checked config from plain values; InputError names every wrong field of `origin` at once."""
-        problems = [_unknown(cls, "parameters")] if "parameters" in values else []  # here they are keys of their own
+        """Checked config from plain values; InputError names every wrong field of `origin` at once, ten at most."""
+        unknown = ["parameters"] if "parameters" in values else []  # here they are keys of their own
+        problems: list[str] = []
         try:
             config = cls(**{key: value for key, value in values.items() if key != "parameters"})
         except ValidationError as error:
-            problems += [_problem(cls, item) for item in error.errors()]
+            for item in error.errors():
+                if item["type"] == "extra_forbidden":
+                    unknown.append(str(item["loc"][0]))
+                else:
+                    problems.append(_problem(item))
+        if unknown:
+            known = ", ".join(name for name in cls.model_fields if name != "parameters")
+            problems = [f"unknown key {_first_of(unknown, quoted)}, expected one of {known}", *problems]
         if problems:
-            raise InputError(f"{origin}: {'; '.join(problems)}.")
+            raise InputError(f"{origin}: {_first_of(problems, str, '; ')}.")
         return config
 
     @classmethod
     def from_yaml(cls, path: Path) -> dict[str, Any]:
         """The plain values of a YAML file, not checked yet: options of the command line go on top of them."""
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
+            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+            node = loader.get_single_node()
+            values = {} if node is None else loader.construct_document(node)
+        except Exception as error:  # on odd values PyYAML stumbles in any way
+            reason = reason_of(error, without=str(path))
             raise InputError(
                 f"{path}: not readable as a YAML config ({reason}); write lines of `key: value`."
             ) from None
-        if values is None:
-            return {}
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise InputError(
                 f"{path}: a config is a mapping, got {type(values).__name__}; write lines of `key: value`."
             )
+        keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InputError(f"{path}: the key {quoted(key)} is there twice; keep one of the two lines.")
         return values
 
     def to_yaml(self) -> str:
@@ -142,18 +154,16 @@ class _Config(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _problem(model: type[BaseModel], error: Any) -> str:
+def _problem(error: Any) -> str:
     """One wrong field in words."""
     field = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return _unknown(model, field)
     message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
-    return f"{field}={error['input']!r}: {message[:1].lower()}{message[1:]}" if field else message
+    return f"{field}={quoted(error['input'])}: {message[:1].lower()}{message[1:]}" if field else message
 
 
-def _unknown(model: type[BaseModel], key: str) -> str:
-    known = [name for name in model.model_fields if name != "parameters"]
-    return f"unknown key {key!r}, expected one of {', '.join(known)}"
+def _first_of(items: Sequence[str], write: Callable[[str], str], between: str = ", ", most: int = 10) -> str:
+    text = between.join(map(write, items[:most]))
+    return text if len(items) <= most else f"{text}{between}and {len(items) - most} more"
 
 
 class TrainConfig(_Config):
@@ -286,7 +296,8 @@ class TrainConfig(_Config):
     @field_validator("categories", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return ", ".join(map(str, value)) if isinstance(value, list) else value  # YAML has lists
+        listed = isinstance(value, list) and all(isinstance(name, str) for name in value)  # YAML has lists
+        return ", ".join(value) if listed else value
 
     @property
     def category_names(self) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, BinaryIO
 
-from mfpgan.types import InputError
+from mfpgan.types import InputError, reason_of
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -64,7 +65,7 @@ def read_weights(path: Path, what: str) -> Any:
         what: the kind of file, for the error.
 
     Raises:
-        InputError: the file is missing or broken.
+        InputError: the file is missing, broken, or does not fit its checksums (safetensors has none).
     """
     import torch
 
@@ -73,9 +74,30 @@ def read_weights(path: Path, what: str) -> Any:
             import safetensors.torch
 
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _check_sums(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of what no checkpoint holds
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file, expected {what}.") from None
     except Exception as error:  # a broken pickle raises whatever its bytes happen to trigger
-        reason = shorten(str(error) or type(error).__name__, 120, placeholder=" ...").rstrip(".:")
-        raise InputError(f"{path}: not readable as {what} ({reason}).") from None
+        raise InputError(f"{path}: not readable as {what} ({reason_of(error, without=str(path))}).") from None
+
+
+def _check_sums(path: Path) -> None:
+    """Every record of what `torch.save` wrote against its CRC-32, which torch leaves out: a wrong bit on the disk would be another
+    weight without a word. A tenth of a second for 300 MB. The format before torch 1.6 has no sums.
+
+    Raises:
+        Exception: whatever zipfile finds.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # torch's own test
+            return
+    with zipfile.ZipFile(path) as records:
+        for record in records.infolist():
+            if record.compress_type != zipfile.ZIP_STORED:  # torch writes none; a few kilobytes might become gigabytes
+                raise ValueError(f"its record {record.filename} is compressed")
+        wrong = records.testzip()
+        if wrong is not None:
+            raise ValueError(f"its record {wrong} does not fit its checksum")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -25,6 +26,33 @@ class InputError(ValueError):
 
     The command line prints it on stderr and exits with code 2; a traceback never reaches the user.
     """
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
+
+
+def quoted(value: object) -> str:
+    """A value out of somebody's file for a message: printable and short, however large, deep or strange it is.
+
+    Printable, because a terminal obeys what it is shown; and a YAML of ten lines can hold a value of a billion characters.
+    """
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a {type(value).__name__} with a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:96]} ..."
+
+
+def reason_of(error: BaseException, without: str = "") -> str:
+    """What another library says of a file, for a message in brackets: one line, printable, 200 characters at most.
+
+    Args:
+        without: text that the message says already, such as the file's path.
+    """
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error).replace(without, ""))
+    line = " ".join(text.split()) or type(error).__name__
+    return f"{line[:196].rstrip()} ..." if len(line) > 200 else line.rstrip(".:")
 
 
 class Click(NamedTuple):

@@ -114,6 +114,12 @@ def test_a_mean_that_was_not_kept_is_refused(tmp_path: Path) -> None:
         build.load_generator(folder, CPU, "ema")
 
 
+def test_a_mean_that_the_checkpoint_lacks_is_a_sentence(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, config(ema=0.75))
+    with pytest.raises(InputError, match=r"last\.pt: it holds no running mean.*--weights last"):
+        build.load_generator(folder, CPU, "ema")
+
+
 def test_the_adversary_of_a_run_is_loaded_as_training_left_it(tmp_path: Path) -> None:
     trained = config(adv="lsgan", adv_balance="grad")
     left = adversary(adv="lsgan", adv_balance="grad")

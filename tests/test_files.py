@@ -78,9 +78,10 @@ def test_broken_files_are_one_sentence(content: bytes, tmp_path: Path) -> None:
 
 
 def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
-    torch.save({"format": 99, "generator": {}}, tmp_path / "new.pt")
-    with pytest.raises(InputError, match="another program or version"):
-        load_checkpoint(tmp_path / "new.pt")
+    for other in (99, torch.zeros(2), True, "2"):
+        torch.save({"format": other, "step": 1, "generator": {}}, tmp_path / "new.pt")
+        with pytest.raises(InputError, match="another program or version"):
+            load_checkpoint(tmp_path / "new.pt")
     with pytest.raises(InputError, match="no such file"):
         load_checkpoint(tmp_path / "none.pt")
 
@@ -88,8 +89,11 @@ def test_other_files_and_missing_ones_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "problem"),
     [
-        ({"step": 1, "generator": {"w": torch.tensor([1.0, torch.nan])}}, r"NaN or infinity \(w\)"),
-        ({"step": 1, "generator": {"w": [1.0]}}, r"NaN or infinity \(w\)"),
+        ({"step": 1, "generator": {"w": torch.tensor([1.0, torch.nan])}}, r"NaN or infinity \('w'\)"),
+        ({"step": 1, "generator": {"w": [1.0]}}, "'w' is no plain tensor"),
+        ({"step": 1, "generator": {"w": torch.zeros(1).expand(2**40)}}, "'w' is no plain tensor"),
+        ({"step": 1, "generator": {"w": torch.ones(3).to_sparse()}}, "'w' is no plain tensor"),
+        ({"step": 1, "generator": {2: torch.ones(3)}}, "weight 2 is no plain tensor"),
         ({"step": "1", "generator": {}}, "'step' is unknown or of another type"),
         ({"step": 1, "generator": {}, "surprise": 2}, "'surprise' is unknown"),
         ({"generator": {}}, "not a checkpoint of format"),

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mfpgan.cli.display import stdout
 from mfpgan.tracking import CHECKPOINT, INTERRUPTED
+from mfpgan.types import quoted
 
 if TYPE_CHECKING:
     from mfpgan.data.check import CheckReport
@@ -259,7 +260,8 @@ def show_check(report: CheckReport) -> None:
         table.add_row("% of image", *(f"{100 * value:.2f}" for value in report.quantiles_share().values()))
         stdout.print(table)
     if report.categories:
-        most = ", ".join(f"{name} {count}" for name, count in report.categories.most_common(12))
+        common = report.categories.most_common(12)
+        most = ", ".join(f"{name if name.isprintable() else quoted(name)} {count}" for name, count in common)
         stdout.print(
             f"{len(report.categories)} categories: {escape(most)}{', ...' if len(report.categories) > 12 else ''}"
         )

@@ -15,7 +15,7 @@ from mfpgan.clicks.human import Human
 from mfpgan.clicks.mixed import Mixed
 from mfpgan.clicks.multi import Multi
 from mfpgan.clicks.random import Random
-from mfpgan.types import ClickStrategy, InputError
+from mfpgan.types import ClickStrategy, InputError, quoted
 
 STRATEGIES: dict[str, type[ClickStrategy]] = {
     "random": Random,
@@ -44,12 +44,12 @@ def make_strategy(name: str, parameters: Mapping[str, Any] | None = None, origin
     for key in given:
         if key not in known:
             has = f"has {', '.join(f'{origin}.{field}' for field in known)}" if known else "has no parameters"
-            raise InputError(f"{origin}.{key}: no such parameter, {name} {has}.")
+            raise InputError(f"{origin}.{key if key.isidentifier() else quoted(key)}: no such parameter, {name} {has}.")
     try:
         return STRATEGIES[name](**given)
     except ValidationError as error:
         first = error.errors()[0]
         field, message = first["loc"][0], first["msg"]
         raise InputError(
-            f"{origin}.{field}={first['input']!r}: {message[:1].lower()}{message[1:]} (--{origin} {name})."
+            f"{origin}.{field}={quoted(first['input'])}: {message[:1].lower()}{message[1:]} (--{origin} {name})."
         ) from None

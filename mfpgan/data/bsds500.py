@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from PIL import Image as PillowImage
 from mfpgan.data.consensus import CONSENSUS_VERSION, consensus_objects
 from mfpgan.data.facts import Facts
 from mfpgan.data.mask_cache import PackedMasks, load_masks, store_masks
-from mfpgan.data.photos import LastPhoto
-from mfpgan.types import BoolMask, InputError, Sample
+from mfpgan.data.mat_file import read_cells
+from mfpgan.data.photos import MAX_PIXELS, LastPhoto
+from mfpgan.types import BoolMask, InputError, Sample, quoted, reason_of
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -131,17 +132,23 @@ def read_segmentations(path: Path) -> list[NDArray[np.int64]]:
     """One (H, W) int64 label map an annotator, in the file's order.
 
     Raises:
-        InputError: no .mat file of BSDS500, or label maps of different sizes.
+        InputError: no .mat file of BSDS500, or label maps that are empty, too large, of different sizes, or of something else
+            than whole numbers.
     """
-    from scipy.io import loadmat  # 20 MiB that no other kind of data needs
-
     try:
-        cells: Any = loadmat(path, variable_names=["groundTruth"])["groundTruth"]
-        maps = [np.asarray(cell["Segmentation"][0, 0]).astype(np.int64) for cell in cells.ravel()]
-    except Exception as error:  # whatever loadmat meets in a damaged file
-        raise InputError(f"{path}: not readable as BSDS500 ground truth ({error}); fetch the file again.") from None
-    if not maps or maps[0].ndim != 2 or len({labels.shape for labels in maps}) != 1:
-        raise InputError(f"{path}: expected label maps of one size, got {[labels.shape for labels in maps]}.")
+        found = read_cells(path.read_bytes(), "groundTruth", "Segmentation")
+        with np.errstate(invalid="ignore"):  # of what is no number, which the next line refuses
+            maps = [labels.astype(np.int64) for labels in found]
+        if not all((whole == labels).all() for whole, labels in zip(maps, found, strict=True)):
+            raise ValueError("its labels are no whole numbers")
+    except (OSError, ValueError, zlib.error) as error:
+        reason = reason_of(error, without=str(path))
+        raise InputError(f"{path}: not readable as BSDS500 ground truth ({reason}); fetch the file again.") from None
+    shapes = {labels.shape for labels in maps}
+    if len(shapes) != 1 or maps[0].ndim != 2 or not 0 < maps[0].size <= MAX_PIXELS:
+        raise InputError(
+            f"{path}: expected label maps of one size, got {quoted(sorted(shapes))}; fetch the file again."
+        )
     return maps
 
 

@@ -15,7 +15,7 @@ from mfpgan.data.lvis import LvisDataSet
 from mfpgan.data.photos import LastPhoto, read_mask, read_photo
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import draw
-from mfpgan.types import InputError
+from mfpgan.types import InputError, quoted
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -130,7 +130,8 @@ def _check_photo(data: LvisDataSet, number: int, report: CheckReport) -> None:
         path = data.photo_path(number)
         height, width = read_photo(path).shape[:2]
     except InputError as error:
-        report.note(image.names[0], f"image {image.id}", error)
+        name = image.names[0]
+        report.note(name if name.isprintable() else quoted(name), f"image {image.id}", error)
         return
     if (height, width) != (image.height, image.width):
         sentence = f"the photo is {width}x{height}, the JSON says {image.width}x{image.height}."

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
-from mfpgan.types import InputError
+from mfpgan.types import InputError, quoted, reason_of
 
 WINDOW_BYTES = 1 << 21
 """Read at a time; an entry may be longer, the window then grows."""
@@ -59,7 +59,7 @@ def read_lists(
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: not JSON ({error}); give an LVIS or COCO instances file, unpacked and whole (a download that broke off ends like this)."
+            f"{path}: not JSON ({reason_of(error)}); give an LVIS or COCO instances file, unpacked and whole (a download that broke off ends like this)."
         ) from None
 
 
@@ -104,7 +104,7 @@ def _keys(window: _Window) -> Iterator[str]:
     while window.peek() != b"}":
         key = window.value()
         if not isinstance(key, str):
-            raise ValueError(f"a key is a text, got {str(key)[:40]}")
+            raise ValueError(f"a key is a text, got {quoted(key)}")
         window.take(b":")
         yield key
         if window.peek() == b"}":

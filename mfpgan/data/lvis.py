@@ -18,7 +18,7 @@ from mfpgan.data.parts import Parts
 from mfpgan.data.photos import LastPhoto
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import draw, draw_together
-from mfpgan.types import BoolMask, Image, InputError, Sample
+from mfpgan.types import BoolMask, Image, InputError, Sample, quoted
 
 
 class LvisDataSet:
@@ -113,7 +113,9 @@ class LvisDataSet:
                     if (folder / name).is_file():
                         return folder / name
         places = ", ".join(str(folder) for folder in self._folders)
-        raise InputError(f"photo {names[0]} of {self.path} was not found in {places}; name its folder with --images.")
+        raise InputError(
+            f"photo {quoted(names[0])} of {self.path} was not found in {places}; name its folder with --images."
+        )
 
 
 def photo_folders(path: Path, images: Path | None) -> list[Path]:

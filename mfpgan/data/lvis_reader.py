@@ -23,7 +23,7 @@ from mfpgan.data.photos import MAX_PIXELS
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import FINE, WRONG, hits_a_pixel, runs_of, segmentation_problem, verdicts
 from mfpgan.data.spool import Spool
-from mfpgan.types import InputError
+from mfpgan.types import InputError, quoted
 
 LARGEST_ID = 2**62
 WITHOUT_ID = "an entry is an object with an integer id"
@@ -145,7 +145,7 @@ class _Reader:
             if not (type(height) is int and type(width) is int and min(height, width) > 0):
                 self._stop("images", number, entry["id"], "height and width must be integers above 0")
             elif height * width > MAX_PIXELS:
-                sentence = f"{width}x{height} pixels are more than the {MAX_PIXELS} that can be read"
+                sentence = f"{quoted(width)}x{quoted(height)} pixels are more than the {MAX_PIXELS} that can be read"
                 self._stop("images", number, entry["id"], sentence)
             elif not names:
                 self._stop("images", number, entry["id"], "neither file_name nor coco_url names the photo")

@@ -7,17 +7,33 @@ OpenCV, which takes a truncated JPEG without a word, unpacks pictures of any siz
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from mfpgan.types import Image, InputError
+from mfpgan.types import Image, InputError, reason_of
 
 MAX_PIXELS = 89_478_485
 """Pictures above are refused as decompression bombs; PIL's own limit."""
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+"""What a file may be inside, whatever its name says. PIL knows dozens more, and for one of them, EPS, it starts a program
+that runs the file."""
+_ORIENTATION = 0x0112
+_TURNED_BACK = {
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_90,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_270,
+}
+"""By orientation in the EXIF sense: what undoes the turn that PIL makes."""
 _SIXTEEN_BIT = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -32,7 +48,8 @@ def read_photo(path: Path, reduction: int = 1) -> Image:
             come whole.
 
     Raises:
-        InputError: missing, truncated, no picture, above MAX_PIXELS, or of floating point.
+        InputError: missing, truncated, no picture, above MAX_PIXELS, or of floating point; a PNG that does not fit its
+            checksums.
     """
     return _rgb(_load(path, reduction)[0], path)
 
@@ -45,10 +62,11 @@ def _rgb(picture: PillowImage.Image, path: Path) -> Image:
         raise InputError(
             f"{path}: a photo of floating-point numbers has no agreed scale; save it as 8-bit PNG or JPEG."
         )
-    if picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        picture = PillowImage.alpha_composite(PillowImage.new("RGBA", layer.size, "white"), layer)
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    with _refusing(path):
+        if picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info:
+            layer = picture.convert("RGBA")
+            picture = PillowImage.alpha_composite(PillowImage.new("RGBA", layer.size, "white"), layer)
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -57,7 +75,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     A colour file whose channels are all equal counts as grey; 16 bits are fine as long as the values fit into 8.
 
     Raises:
-        InputError: missing, truncated, no picture, above MAX_PIXELS, in colour, or with values above 255.
+        InputError: missing, truncated, no picture, above MAX_PIXELS, in colour, or with values above 255; a PNG that does
+            not fit its checksums.
     """
     picture, _ = _load(path)
     values = np.asarray(picture)
@@ -116,20 +135,35 @@ class LastPhoto:
 
 def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int, int]]:
     """The picture, decoded, and its full height and width."""
+    with _refusing(path), PillowImage.open(path, formats=FORMATS) as picture:
+        width, height = picture.size
+        # PIL turns a TIFF while it decodes it, and no other format.
+        turned = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
+        if width * height > MAX_PIXELS:
+            raise PillowImage.DecompressionBombError("too large")
+        if picture.format == "PNG":
+            # PIL decodes pixels without a look at their checksums: a wrong bit on the disk would be a wrong mask.
+            with PillowImage.open(path, formats=("PNG",)) as again:
+                again.verify()
+        if picture.format == "JPEG" and 1 < reduction <= min(width, height):
+            # Asked for the floor, it takes exactly this reduction and rounds the size up.
+            picture.draft(None, (width // reduction, height // reduction))
+        picture.load()
+        if turned in _TURNED_BACK:
+            stored = picture.transpose(_TURNED_BACK[turned])
+            return stored, (stored.height, stored.width)
+        # A JPEG is one frame and forgets its file; others would keep theirs.
+        return picture if picture.format == "JPEG" else picture.copy(), (height, width)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside is one sentence about the picture."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise PillowImage.DecompressionBombError("too large")
-                if picture.format == "JPEG" and 1 < reduction <= min(width, height):
-                    # Asked for the floor, it takes exactly this reduction and rounds the size up.
-                    picture.draft(None, (width // reduction, height // reduction))
-                picture.load()
-                # A JPEG is one frame and forgets its file; others would keep theirs.
-                return picture if picture.format == "JPEG" else picture.copy(), (height, width)
+            yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; put the picture there or mend the path.") from None
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning):
@@ -137,5 +171,5 @@ def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int,
             f"{path}: the picture claims more than {MAX_PIXELS // 10**6} million pixels and is refused; shrink it first."
         ) from None
     except Exception as error:  # decoders of hostile files raise whatever comes to hand
-        reason = " ".join(str(error).replace(str(path), "").split()) or type(error).__name__
+        reason = reason_of(error, without=str(path))
         raise InputError(f"{path}: not readable as a picture ({reason}); replace the file.") from None

@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mfpgan.types import BoolMask
+from mfpgan.types import BoolMask, quoted
 
 Segmentation = list[Any] | dict[str, Any] | NDArray[np.int64]
 """What can be drawn: polygons (each a list or an array of x, y, x, y, ... in pixels), an RLE object of COCO, or its run lengths
 (background first, column by column), which fill the image."""
 SMALL_PX = 256
 """Polygons with smaller bounding boxes are drawn to see whether they hit a pixel."""
+LONGEST_OUTLINE_PX = 1_000_000
+"""Polygons of a longer way round are refused: drawing takes 8 bytes for each fifth of a pixel of it, and the way is as long as the
+picture's side as often as somebody likes. Real ones are thousands of pixels long."""
 _CHARACTER_OF_ZERO = 48
 _MOST_CHARACTERS = 7
 
@@ -92,9 +95,10 @@ def _polygons_problem(parts: list[Any], height: int, width: int) -> str | None:
         left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
         # The drawing walks along the outline, so an outline of a billion pixels would take memory without end.
         if left < -width or right > 2 * width or top < -height or bottom > 2 * height:
-            return (
-                f"a polygon reaches far outside the {width}x{height} image (x {left} to {right}, y {top} to {bottom})"
-            )
+            return f"a polygon reaches far outside the {width}x{height} image (x {left:g} to {right:g}, y {top:g} to {bottom:g})"
+        way_px = _way_px(xs, ys)
+        if way_px > LONGEST_OUTLINE_PX:
+            return f"a polygon's outline is {way_px:.0f} pixels long, at most {LONGEST_OUTLINE_PX} are drawn"
         clipped = max(0.0, min(right, width) - max(left, 0)) * max(0.0, min(bottom, height) - max(top, 0))
         bounding_px += clipped
         area_px += min(clipped, _shoelace_px(xs, ys))
@@ -142,11 +146,13 @@ def verdicts(
     clipped = np.maximum(across, 0) * np.maximum(down, 0)
     following = np.arange(1, len(xs) + 1)
     following[corner_ends - 1] = corner_starts
-    shoelace = np.abs(np.add.reduceat(xs * ys[following] - xs[following] * ys, corner_starts)) / 2
+    next_xs, next_ys = xs[following], ys[following]
+    shoelace = np.abs(np.add.reduceat(xs * next_ys - next_xs * ys, corner_starts)) / 2
+    way = np.add.reduceat(np.maximum(np.abs(next_xs - xs), np.abs(next_ys - ys)), corner_starts)
     bounding = np.add.reduceat(clipped, part_starts)
     area = np.add.reduceat(np.minimum(clipped, shoelace), part_starts)
     doubtful = (bounding < SMALL_PX) | (area < bounding / 4)
-    wrong = np.logical_or.reduceat(far, part_starts) | (bounding < 1)
+    wrong = np.logical_or.reduceat(far | (way > LONGEST_OUTLINE_PX), part_starts) | (bounding < 1)
     return np.where(wrong, WRONG, np.where(doubtful, DOUBTFUL, FINE)).astype(np.uint8), area
 
 
@@ -172,6 +178,12 @@ def _shoelace_px(xs: list[float], ys: list[float]) -> float:
     return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))) / 2
 
 
+def _way_px(xs: list[float], ys: list[float]) -> float:
+    """Pixels that the drawing walks through, round the polygon."""
+    points = list(zip(xs, ys, strict=True))
+    return sum(max(abs(x1 - x0), abs(y1 - y0)) for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))
+
+
 def hits_a_pixel(parts: list[Any], height: int, width: int) -> bool:
     """Whether one of the polygons marks a pixel; costs as much as drawing them."""
     drawn = coco_mask.frPyObjects([np.asarray(part, np.float64) for part in parts], height, width)
@@ -183,7 +195,7 @@ def runs_of(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np
     size, counts = segmentation.get("size"), segmentation.get("counts")
     pixels = height * width
     if size != [height, width] or {*map(type, size)} != {int}:
-        return f"the RLE size is {str(size)[:40]}, expected [{height}, {width}] as the image says"
+        return f"the RLE size is {quoted(size)}, expected [{height}, {width}] as the image says"
     if isinstance(counts, str):
         numbers = _decode(counts.encode("utf-8", "replace"), pixels)
         if isinstance(numbers, str):

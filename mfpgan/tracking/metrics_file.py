@@ -16,12 +16,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from mfpgan.files import write_atomically
 
 LARGEST = sys.float_info.max
 """Stands for infinity, in metrics.jsonl as in MLflow: JSON has no word for it."""
+LAST_MOMENT = 1e11
+"""In seconds since 1970, the year 5138."""
 OF_TRAINING = ("train/", "d/", "val/", "val_ema/")
 """Beginnings of the names that training logs, once a step; all others are of an evaluation, which may be repeated."""
 
@@ -123,16 +125,16 @@ def _parse(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.split(b"\n"):
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(values, dict) and isinstance(values.get("step"), int):
+        if isinstance(values, dict) and type(values.get("step")) is int:
             yield values
 
 
 def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line; null comes back as NaN."""
     return {
-        name: math.nan if value is None else float(value)
+        name: math.nan if value is None else float(max(-LARGEST, min(LARGEST, value)))
         for name, value in line.items()
         if name not in ("step", "time") and (value is None or isinstance(value, (int, float)))
     }
@@ -148,7 +150,12 @@ def last_metrics(folder: Path) -> dict[str, float]:
 
 def last_moment(folder: Path) -> float:
     """Time of the last line, in seconds since 1970; 0 where there is none."""
-    return max((float(line["time"]) for line in read_lines(folder) if "time" in line), default=0.0)
+    return max((float(line["time"]) for line in read_lines(folder) if is_moment(line.get("time"))), default=0.0)
+
+
+def is_moment(value: object) -> TypeGuard[float]:
+    """Whether it is a time in seconds since 1970 that a calendar can show."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LAST_MOMENT
 
 
 def go_back(folder: Path, step: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from mfpgan.files import write_atomically
-from mfpgan.tracking.metrics_file import json_value, last_metrics, last_moment
+from mfpgan.tracking.metrics_file import is_moment, json_value, last_metrics, last_moment
 from mfpgan.types import InputError
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -93,13 +93,32 @@ def read_record(folder: Path) -> RunRecord:
         values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         metrics = {name: math.nan if value is None else float(value) for name, value in values.pop("metrics").items()}
         record = RunRecord(**values, folder=folder, metrics=metrics)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        _check_record(record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         record = RunRecord(folder.name, "", "UNKNOWN", folder.stat().st_mtime, folder)
     if record.ended is None:
         record = replace(record, metrics=last_metrics(folder))
     if record.status == "RUNNING" and record.host in ("", platform.node()) and not is_held(folder):
         record = replace(record, status=INTERRUPTED, ended=max(record.started, last_moment(folder)))
     return record
+
+
+def _check_record(record: RunRecord) -> None:
+    """Raises ValueError where run.json has something of another type than was written."""
+    texts = (
+        record.id,
+        record.name,
+        record.status,
+        record.mlflow_id,
+        record.host,
+        *record.params,
+        *record.params.values(),
+    )
+    moments = [record.started] if record.ended is None else [record.started, record.ended]
+    if not all(isinstance(text, str) for text in texts) or not all(map(is_moment, moments)):
+        raise ValueError("run.json holds something of another type")
+    if type(record.stored) is not bool or type(record.params) is not dict:
+        raise ValueError("run.json holds something of another type")
 
 
 def lock_folder(folder: Path) -> FileLock:
@@ -144,7 +163,7 @@ def beginning(root: Path) -> float:
     for folder in run_folders(root):
         try:
             started = float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["started"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue  # not a record
         newest = max(newest, started if started < now + A_DAY else 0.0)
     return max(now, newest + 0.001)

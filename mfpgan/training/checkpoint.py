@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mfpgan.files import atomic_file, read_weights, write_atomically
-from mfpgan.types import InputError
+from mfpgan.types import InputError, quoted
 
 FORMAT = 2
 BEFORE, BEST, BAD_STEP = "before.pt", "best.pt", "bad_step.pt"
@@ -23,6 +23,9 @@ PARTS: dict[str, tuple[type, ...]] = {
     "pending": (dict, NoneType), "bad_steps": (int,),
 }  # fmt: skip
 """What a checkpoint may hold, and of which type; `step` and `generator` are in every one."""
+
+WEIGHT_TYPES = {torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64}
+"""The last is batch norm's counter."""
 
 
 def save_checkpoint(path: Path, parts: Mapping[str, Any], *, keep: bool = False) -> None:
@@ -60,15 +63,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, broken, of another format, or its weights are no numbers.
     """
-    parts = read_weights(path, "a checkpoint of mfpgan")
-    if not isinstance(parts, dict) or parts.get("format") != FORMAT or not {"step", "generator"} <= parts.keys():
+    loaded = read_weights(path, "a checkpoint of mfpgan")
+    parts: dict[Any, Any] = loaded if isinstance(loaded, dict) else {}
+    form = parts.get("format")  # anything, even a tensor
+    if type(form) is not int or form != FORMAT or not {"step", "generator"} <= parts.keys():
         raise InputError(f"{path}: not a checkpoint of format {FORMAT}; it was made by another program or version.")
     wrong = [name for name, value in parts.items() if name != "format" and not _fits(name, value)]
     if wrong:
-        raise InputError(f"{path}: not a checkpoint of mfpgan, its part {wrong[0]!r} is unknown or of another type.")
-    for name, value in parts["generator"].items():
-        if not isinstance(value, Tensor) or not torch.isfinite(value).all():
-            raise InputError(f"{path}: its weights hold NaN or infinity ({name}); take an earlier checkpoint.")
+        part = quoted(wrong[0])
+        raise InputError(f"{path}: not a checkpoint of mfpgan, its part {part} is unknown or of another type.")
+    for name, value in [*parts["generator"].items(), *parts.get("ema", {}).items()]:
+        if not isinstance(name, str) or not _is_plain(value):
+            raise InputError(f"{path}: not a checkpoint of mfpgan, its weight {quoted(name)} is no plain tensor.")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: its weights hold NaN or infinity ({quoted(name)}); take an earlier checkpoint.")
     return parts
 
 
@@ -96,3 +104,14 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], metadata: Mappi
 
 def _fits(name: str, value: object) -> bool:
     return name in PARTS and isinstance(value, PARTS[name])
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of numbers that lie in the file; not one number that is said to be there a billion times."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.dtype in WEIGHT_TYPES
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
