@@ -124,6 +124,8 @@ def killed(kills: int, steps: int, moments: random.Random) -> Row:
                 unborn += not identity
             if ended.code != -signal.SIGKILL:
                 break
+        if "has done all its" in ended.err:  # killed on its way out; MLflow may lack the end
+            ended = run("sync", identity)
         sound += here if went_on(ended, identity, whole) else 0
         done, runs = done + here, runs + 1
         print(f"{done} of {kills} kills, {runs} runs", file=sys.stderr, flush=True)
@@ -139,9 +141,7 @@ def signalled(name: str, steps: int, moments: random.Random, count: int = 5) -> 
     code = 128 + getattr(signal, name)
     good = 0
     for whole, ended, identity in stopped(name, steps, moments, count, seed=1000):
-        # A signal that came before the run had begun ends the program with nothing to go on from.
-        never_began = ended.code == code and not identity
-        good += never_began or (ended.code == code and went_on(resumed(identity), identity, whole))
+        good += ended.code == code and went_on(resumed(identity), identity, whole)
     return Row(f"{name} in the middle", count, good, f"exit code {code}, a checkpoint of that step")
 
 
@@ -311,7 +311,7 @@ def undisturbed(words: list[str]) -> tuple[dict[str, Any], float]:
 def stopped(
     name: str, steps: int, moments: random.Random, count: int, *, seed: int, begun: bool = False
 ) -> Iterator[tuple[dict[str, Any], Ended, str]]:
-    """So many runs that got a signal: their undisturbed state, how they ended, their id.
+    """So many runs that got a signal after they had begun and before they had ended: their undisturbed state, how they ended, their id.
 
     Args:
         begun: only runs that have a checkpoint and one before it.
@@ -321,7 +321,8 @@ def stopped(
         whole, length = undisturbed(words)
         ended = run("train", *words, kill_after=moments.uniform(0.3, 0.8) * length, number=getattr(signal, name))
         identity = started(ended.out)
-        if not begun or (ended.code and identity and checkpoint(identity).with_name("before.pt").is_file()):
+        in_the_middle = ended.code != 0 and identity
+        if in_the_middle and (not begun or checkpoint(identity).with_name("before.pt").is_file()):
             yield whole, ended, identity
             count -= 1
         seed += 1
