@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpgan.types import BoolMask
 
@@ -174,6 +175,14 @@ def bootstrap_interval(
     Raises:
         ValueError: no values, or not one group each.
     """
+    low, high = np.percentile(cluster_draws(values, groups, samples, seed), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def cluster_draws(
+    values: Sequence[float], groups: Sequence[Hashable], samples: int, seed: int
+) -> NDArray[np.float64]:
+    """(samples,) means of data sets in which whole groups are drawn again, with replacement; see `bootstrap_interval`."""
     if not len(values) or len(values) != len(groups):
         raise ValueError(f"bootstrap needs one group for each value, got {len(values)} values, {len(groups)} groups")
     number: dict[Hashable, int] = {}
@@ -183,8 +192,7 @@ def bootstrap_interval(
     for start in range(0, samples, chunk):
         drawn = rng.integers(len(number), size=(min(chunk, samples - start), len(number)))
         means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)
+    return np.concatenate(means)
 
 
 def _check(prediction: BoolMask, target: BoolMask, ignore: BoolMask | None) -> None:

@@ -1,0 +1,1 @@
+"""Studies: arms and seeds in one file, and the answer with its interval."""
