@@ -1,7 +1,7 @@
 # make quickstart   install, train twice on the bundled sample, evaluate, compare
 # make test         install with the development extras, run every check
 # make check        the checks alone, in an environment that is there
-# make fuzz         5,000 new hostile files for every reader, half an hour; `make test` tries 300 that are always the same
+# make fuzz         5,000 new hostile files a test for every reader, six minutes; `make test` tries 300 that are always the same
 # make bench        the benchmarks, some eight minutes; BENCH="--only clicks" and the like for experiments/speed/bench.py
 # make bench-full   the same on a file of LVIS's size, half an hour and 9 GB of memory
 

@@ -41,6 +41,15 @@ def test_sound_data_of_every_kind_is_usable(name: str, tmp_path: Path) -> None:
     assert 0 < report.quantiles_share()[1.0] <= 1
 
 
+def test_a_name_that_is_an_order_to_the_terminal_is_shown_as_text(tmp_path: Path) -> None:
+    make_lvis(tmp_path)
+    content = copy.deepcopy(CONTENT)
+    content["images"].append({"id": 6, "height": 6, "width": 8, "file_name": "\x1b[2J.png"})
+    report = check_dataset(str(write(tmp_path, content)))
+    assert [problem.file for problem in report.problems if problem.id == "image 6"] == [r"'\x1b[2J.png'"]
+    assert all(problem.sentence.isprintable() for problem in report.problems)
+
+
 def test_lvis_lists_all_faults(tmp_path: Path) -> None:
     make_lvis(tmp_path)
     content = copy.deepcopy(CONTENT)

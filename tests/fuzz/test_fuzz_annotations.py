@@ -199,7 +199,10 @@ def run_lengths(draw: st.DrawFn) -> tuple[Any, int, int]:
     cuts = sorted(draw(st.lists(st.integers(0, pixels), max_size=6)))
     counts: Any = [end - start for start, end in zip([0, *cuts], [*cuts, pixels], strict=True)]
     size = [height, width]
-    if draw(st.booleans()):
+    if len(counts) > 1 and draw(st.booleans()):  # the sum stays right
+        moved = draw(st.integers(1, 2 * pixels))
+        counts = [counts[0] + moved, counts[1] - moved, *counts[2:]]
+    elif draw(st.booleans()):
         counts = coco_mask.frPyObjects({"size": size, "counts": counts}, height, width)["counts"].decode()
         kind = draw(st.sampled_from(["as it is", "damaged", "text"]))
         if kind == "damaged":

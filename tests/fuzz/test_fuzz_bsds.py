@@ -115,7 +115,7 @@ def odd_maps(draw: st.DrawFn) -> Any:
     maps=st.lists(st.sampled_from(MAPS) | odd_maps(), max_size=4),
     field=st.sampled_from(["Segmentation"] * 6 + ["segmentation"]),
     name=st.sampled_from(["groundTruth"] * 6 + ["truth"]),
-    options=st.sampled_from([{}, {"do_compression": True}, {"oned_as": "column"}]),
+    options=st.sampled_from([{}, {"do_compression": True}]),
 )
 def test_odd_contents(tmp_path: Path, maps: list[Any], field: str, name: str, options: dict[str, Any]) -> None:
     path = tmp_path / "a.mat"
