@@ -150,7 +150,8 @@ def _wilcoxon(values: NDArray[np.float64]) -> float:
     """1 where nothing differs."""
     if not np.any(np.abs(values) > 1e-12):
         return 1.0
-    return float(scipy.stats.wilcoxon(values, zero_method="zsplit").pvalue)
+    p: float = scipy.stats.wilcoxon(values, zero_method="zsplit").pvalue
+    return p
 
 
 def _half_width(image_variance: float, deviation: float, seeds: int) -> float:
