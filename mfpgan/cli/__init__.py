@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mfpgan.cli.clicks import clicks
+from mfpgan.cli.compare import compare
 from mfpgan.cli.diagnose import diagnose
 from mfpgan.cli.options import ConfigCommand, resolve
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
@@ -261,6 +262,7 @@ def ui(port: int) -> int:
 
 
 app.add_command(clicks)
+app.add_command(compare)
 app.add_command(diagnose)
 
 

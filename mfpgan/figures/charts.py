@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def confusion_figure(confusion: Confusion, title: str) -> Image:
 
 
 def clicks_curve_figure(
-    curves: dict[str, Sequence[tuple[float, float, float]]], title: str, ylabel: str = "IoU"
+    curves: Mapping[str, Sequence[tuple[float, float, float]]], title: str, ylabel: str = "IoU"
 ) -> Image:
     """Mean after each click with its interval, one line for each model.
 

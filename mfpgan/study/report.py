@@ -104,7 +104,7 @@ def usual_data(config: EvalConfig) -> Callable[[Report], DataSet]:
     """
 
     def opened(report: Report) -> DataSet:
-        data, _, _ = build.open_data(config, "eval")
+        data, _, _ = build.open_data(config, "eval", None)
         if data.digest() != report.digest:
             raise InputError(
                 f"{data.name} has digest {data.digest()}, the reports were made on {report.digest}; give the same --data."

@@ -141,17 +141,17 @@ def _interaction(changes: NDArray[np.float64], images: Sequence[Hashable]) -> fl
     for row in rest:
         means, counts = _by_image(row, images)
         sums.append(means * counts)
-    total = float(np.square(sums).sum()) / changes.shape[1] ** 2
+    total = float(np.square(np.array(sums)).sum()) / changes.shape[1] ** 2
     count = len(sums[0])
-    return total / (seeds * (seeds - 1)) * (count / (count - 1) if count > 1 else 1.0)
+    between: float = count / (count - 1) if count > 1 else 1.0
+    return total / (seeds * (seeds - 1)) * between
 
 
 def _wilcoxon(values: NDArray[np.float64]) -> float:
     """1 where nothing differs."""
     if not np.any(np.abs(values) > 1e-12):
         return 1.0
-    p: float = scipy.stats.wilcoxon(values, zero_method="zsplit").pvalue
-    return p
+    return float(scipy.stats.wilcoxon(values, zero_method="zsplit").pvalue)
 
 
 def _half_width(image_variance: float, deviation: float, seeds: int) -> float:
