@@ -135,16 +135,16 @@ def _by_image(values: NDArray[np.float64], images: Sequence[Hashable]) -> tuple[
 def _interaction(changes: NDArray[np.float64], images: Sequence[Hashable]) -> float:
     """Variance of the mean over seeds and objects by what seed and image do together (two-way analysis of variance, images
     weighted by their objects)."""
-    seeds = len(changes)
+    seeds, objects = changes.shape
     rest = changes - changes.mean(1, keepdims=True) - changes.mean(0) + changes.mean()
     sums = []
     for row in rest:
         means, counts = _by_image(row, images)
         sums.append(means * counts)
-    total = float(np.square(np.array(sums)).sum()) / changes.shape[1] ** 2
+    total = float(np.square(np.array(sums)).sum())
     count = len(sums[0])
     between: float = count / (count - 1) if count > 1 else 1.0
-    return total / (seeds * (seeds - 1)) * between
+    return total * between / int(objects * objects * seeds * (seeds - 1))
 
 
 def _wilcoxon(values: NDArray[np.float64]) -> float:
