@@ -41,7 +41,7 @@ def compare(prefixes: tuple[str, ...], evaluation: str | None, effects: tuple[st
 
     wanted = dict(map(_effect, effects))
     found = compared(read_reports(arms_of(prefixes, evaluation)), wanted)
-    files = write_report(found, out, " and ".join(found.arms))
+    files = write_report(found, out, f"{len(found.arms)} recipes")
     show_answer(found)
     display.say(f"Pictures and results.csv in {out}.")
     click.echo(files[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def forest_figure(panels: Sequence[ForestPanel], title: str) -> Image:
         axes.grid(axis="x", color=GRID, lw=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title}\nblue: mean and 95 % interval, orange: seeds", fontsize=11)
+    figure.suptitle(f"{fill(title, 20 + 40 * across)}\nblue: mean and 95 % interval, orange: seeds", fontsize=11)
     return render(figure)
 
 
@@ -107,5 +108,5 @@ def scatter_figure(
         axes.grid(color=GRID, lw=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title}: {measure} of each object, mean over seeds", fontsize=11)
+    figure.suptitle(f"{fill(title, 20 + 30 * across)}\n{measure} of each object, mean over seeds", fontsize=11)
     return render(figure)

@@ -13,6 +13,10 @@ from mfpgan.study.measures import Evaluation, Measure
 from mfpgan.study.statistics import Difference, difference, holm
 
 FEWEST_SEEDS = 3
+SATURATED = 0.8
+"""Where so many objects never get there, a number of clicks cannot show much."""
+SPOKEN = ("NoC_85", "IoU@5", "iou")
+"""Measures that words are made of where nobody asked about one."""
 COLUMNS = (
     "evaluation", "measure", "arm", "reference", "seeds", "objects", "images", "arm_mean", "reference_mean", "difference",
     "low", "high", "p", "p_holm", "better", "effect", "seeds_for_effect",
@@ -68,7 +72,7 @@ class Line:
         return f"[{self.number(self.found.low, '+')}, {self.number(self.found.high, '+')}]"
 
     def number(self, value: float, sign: str = "") -> str:
-        return f"{value:{sign}.{self.measure.digits}f}"
+        return f"{round(value, self.measure.digits) + 0.0:{sign}.{self.measure.digits}f}"  # never -0.00
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,29 @@ class Answer:
                     f"{line.arm}, {line.measure.name}: the interval of +-{line.number(line.found.half_width)} is wider than the "
                     f"effect asked about, {line.effect:g}; {line.advice}."
                 )
-        return sentences
+        return sentences + [_saturated(evaluation, measure) for evaluation, measure in self._hopeless()]
+
+    def _hopeless(self) -> list[tuple[Evaluation, Measure]]:
+        """Numbers of clicks that are spoken of, to an IoU that most objects never reach with any arm."""
+        spoken = {line.measure.name for line in self._spoken}
+        return [
+            (evaluation, measure)
+            for evaluation in self.evaluations
+            for measure, values in evaluation.values.items()
+            if measure.name.startswith("never_")
+            and measure.name.replace("never", "NoC") in spoken
+            and values.mean((1, 2)).min() > SATURATED
+        ]
 
     @property
     def verdicts(self) -> list[str]:
-        """A sentence for each arm on the measures asked about; on NoC_85 and IoU where nobody asked."""
+        """A sentence for each arm on the measures asked about; on SPOKEN where nobody asked."""
+        return [line.verdict for line in self._spoken]
+
+    @property
+    def _spoken(self) -> list[Line]:
         asked = [line for line in self.lines if line.effect is not None]
-        return [line.verdict for line in asked or self.lines if line.effect or line.measure.name in ("NoC_85", "iou")]
+        return asked or [line for line in self.lines if line.measure.name in SPOKEN]
 
 
 def answer(evaluations: Sequence[Evaluation], arms: Sequence[str], effects: Mapping[str, float]) -> Answer:
@@ -182,6 +202,14 @@ def means_with_intervals(evaluation: Evaluation, arm: int) -> list[tuple[float, 
     nothing = np.zeros(curve.shape[:2])
     found = [difference(curve[..., click], nothing, evaluation.images) for click in range(curve.shape[2])]
     return [(one.mean, max(0.0, one.low), min(1.0, one.high)) for one in found]
+
+
+def _saturated(evaluation: Evaluation, never: Measure) -> str:
+    percent, share = never.name.removeprefix("never_"), evaluation.values[never].mean((1, 2)).min()
+    return (
+        f"NoC_{percent}: with every arm {share:.0%} of the objects or more never get to {percent} % and count as the last click, so it "
+        "can hardly show a difference; look at IoU after each click."
+    )
 
 
 def _p(value: float) -> str:
