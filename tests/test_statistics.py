@@ -16,14 +16,14 @@ from mfpgan.study.statistics import difference, holm
 def test_a_difference_by_hand() -> None:
     """Two seeds, three objects of two images: the changes are 1, 3, 2 and 3, 5, 4."""
     reference = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
-    found = difference(reference + [[1, 3, 2], [3, 5, 4]], reference, ["a", "a", "b"])
+    found = difference(reference + np.array([[1, 3, 2], [3, 5, 4]]), reference, ["a", "a", "b"])
     assert found.mean == 3
     assert found.by_seed == (2, 4)
     assert found.by_object.tolist() == [2, 4, 3]
     assert found.better == 1
     assert found.seed_deviation == pytest.approx(2**0.5)
-    assert found.low < 2 < 4 < found.high, "t with one degree of freedom is wide"
-    worse = difference(reference + [[1, 3, 2], [3, 5, 4]], reference, ["a", "a", "b"], higher_is_better=False)
+    assert found.low < min(found.by_seed) < max(found.by_seed) < found.high, "t with one degree of freedom is wide"
+    worse = difference(reference + np.array([[1, 3, 2], [3, 5, 4]]), reference, ["a", "a", "b"], higher_is_better=False)
     assert (worse.mean, worse.better) == (3, 0)
 
 
