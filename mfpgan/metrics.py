@@ -179,9 +179,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def cluster_draws(
-    values: Sequence[float], groups: Sequence[Hashable], samples: int, seed: int
-) -> NDArray[np.float64]:
+def cluster_draws(values: Sequence[float], groups: Sequence[Hashable], samples: int, seed: int) -> NDArray[np.float64]:
     """(samples,) means of data sets in which whole groups are drawn again, with replacement; see `bootstrap_interval`."""
     if not len(values) or len(values) != len(groups):
         raise ValueError(f"bootstrap needs one group for each value, got {len(values)} values, {len(groups)} groups")

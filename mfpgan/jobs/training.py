@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 
 from mfpgan import build, distributed, tracking
-from mfpgan.config import TrainConfig
+from mfpgan.config import CHANGEABLE_ON_RESUME, TrainConfig
 from mfpgan.data import Progress
 from mfpgan.devices import check_compiler, deterministic, layout_on, pick_device, precision_on
 from mfpgan.jobs.runs import RUNS
@@ -20,9 +20,6 @@ from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.training.checkpoint import load_last
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import InputError
-
-CHANGEABLE_ON_RESUME = ("device", "workers", "compile")
-"""Nothing else may change: the run would no longer be what its config says."""
 
 
 @dataclass(frozen=True)
