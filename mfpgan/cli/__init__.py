@@ -12,7 +12,7 @@ import click
 
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.diagnose import diagnose
-from mfpgan.cli.options import ConfigCommand, resolve
+from mfpgan.cli.options import ConfigCommand, resolve, tags_of
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
 from mfpgan.types import InputError
 from mfpgan.version import __version__
@@ -89,13 +89,22 @@ def config_options(command: Any) -> Any:
 @config_options
 @click.option("--name", help="Name of the run in MLflow; the run id is given by MLflow.")
 @click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Mark the run, for MLflow's page; may be repeated."
+)
+@click.option(
     "--resume", metavar="RUN_ID", help="Go on with a stopped run, from its last checkpoint and with its config."
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved config and what would be read, and stop.")
 @computing
 @sharing
 def train(
-    file: Path | None, settings: tuple[str, ...], name: str | None, resume: str | None, dry_run: bool, **options: Any
+    file: Path | None,
+    settings: tuple[str, ...],
+    name: str | None,
+    tags: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
+    **options: Any,
 ) -> int:
     """Train a model, with or without the adversary.
 
@@ -109,12 +118,12 @@ def train(
     from mfpgan.training.trainer import StepReport
 
     if resume:
-        beside = {"config": file, "set": settings or None, "name": name}
+        beside = {"config": file, "set": settings or None, "name": name, "tag": tags or None}
         with display.Watch("open") as watch:
             job = TrainingJob.resume(resume, options | beside, watch.update)
     else:
         with display.Watch("open") as watch:
-            job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update)
+            job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update, tags_of(tags))
     for sentence in job.warnings:
         display.warn(sentence)
     if dry_run:
