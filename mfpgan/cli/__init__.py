@@ -14,6 +14,7 @@ from mfpgan.cli.clicks import clicks
 from mfpgan.cli.diagnose import diagnose
 from mfpgan.cli.options import ConfigCommand, resolve, tags_of
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
+from mfpgan.cli.study import study
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 
@@ -271,6 +272,7 @@ def ui(port: int) -> int:
 
 app.add_command(clicks)
 app.add_command(diagnose)
+app.add_command(study)
 
 
 @app.group()
