@@ -117,3 +117,25 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, words
 def test_words_that_yaml_takes_for_numbers_and_booleans_are_names(tmp_path: Path) -> None:
     study = load(tmp_path, GOOD.replace("  hinge: {adv: hinge}", "  0.03: {adv: lsgan}\n  no:\n  1: {adv: bce}"))
     assert list(study.arms) == ["off", "0.03", "no", "1"]
+
+
+SHIPPED = sorted(
+    path for path in (Path(__file__).parents[1] / "experiments").glob("*.yaml") if "\narms:" in path.read_text()
+)
+
+
+def test_the_shipped_studies() -> None:
+    assert {path.stem for path in SHIPPED} >= {"adversarial", "clicks", "memory", "d_mask"}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_all_cells_of_the_shipped_studies_resolve(path: Path) -> None:
+    study = Study.load(path)
+    assert study.name == path.stem.replace("_", "-")
+    assert len(study.cells) == len(study.arms) * len(study.seeds)
+    assert len(study.seeds) >= 3
+    assert [config.protocol for config in study.evaluations] == ["single", "interactive"]
+    for cell in study.cells:
+        assert cell.config.data == "sample", "which is always there; better data is the user's"
+        said = {sentence for sentence in cell.config.warnings(cell.config.steps or 0) if "--adv-warmup" not in sentence}
+        assert not said
