@@ -42,6 +42,8 @@ class Task:
     """Work on it though it failed."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that count where they are not set."""
+    program: tuple[str, ...] = field(default_factory=lambda: MFPGAN)
+    """What `mfpgan` is here."""
 
     @property
     def files(self) -> Files:
@@ -66,16 +68,17 @@ class Children:
         self._ignored = ignored
         self.stopped = False
 
-    def run(self, words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> int | None:
-        """Exit code of a command, its stderr appended to `log`; None if it was not started, since all is to stop."""
-        with log.open("ab") as stderr:
+    def run(self, task: Task, words: Sequence[str]) -> int | None:
+        """Exit code of `mfpgan` with these words, its stderr appended to the log; None if it was not started, since all is to
+        stop."""
+        with task.files.log.open("ab") as stderr:
             stderr.write(f"$ {shlex.join(['mfpgan', *words])}\n".encode())
             stderr.flush()
             with self._lock:
                 if self.stopped:
                     return None
                 process = subprocess.Popen(
-                    [*MFPGAN, *words], cwd=folder, env={**environment, **os.environ}, stdin=subprocess.DEVNULL,
+                    [*task.program, *words], cwd=task.folder, env={**task.environment, **os.environ}, stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL, stderr=stderr, process_group=0,
                     preexec_fn=self._ignore if self._ignored else None,  # noqa: PLW1509, only where there is one thread
                 )  # fmt: skip
@@ -166,7 +169,7 @@ def _command(task: Task, children: Children, tell: Tell, what: str, more: str, w
     tell(task.cell, what, more)
     log, start = task.files.log, time.monotonic()
     before = log.stat().st_size if log.is_file() else 0
-    code = children.run(words, task.folder, task.environment, log)
+    code = children.run(task, words)
     effort = effort_of(task.files.effort, task.cell)
     write_effort(task.files.effort, replace(effort, seconds=round(effort.seconds + time.monotonic() - start, 1)))
     if code == 0:
