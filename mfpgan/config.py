@@ -151,10 +151,10 @@ def check_values(model: type[BaseModel], values: Mapping[str, Any], origin: str,
             elif item["loc"] or together:
                 problems.append(_problem(item))
     if unknown:
-        named = _first_of(unknown, lambda key: f"{quoted(key)}{_nearest(key, known)}")
+        named = first_of(unknown, lambda key: f"{quoted(key)}{_nearest(key, known)}")
         problems = [f"unknown key {named}, expected one of {', '.join(known)}", *problems]
     if problems:
-        raise InputError(f"{origin}: {_first_of(problems, str, '; ')}.")
+        raise InputError(f"{origin}: {first_of(problems, str, '; ')}.")
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
@@ -164,14 +164,17 @@ def _nearest(key: str, known: Sequence[str]) -> str:
 
 def _problem(error: Any) -> str:
     """One wrong field in words."""
-    field = ".".join(str(part) for part in error["loc"])
+    field = ".".join(
+        part if (part := str(name)).isprintable() and len(part) < 80 else quoted(part) for name in error["loc"]
+    )
     if error["type"] == "missing":
         return f"{field} is missing"
     message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"{field}={quoted(error['input'])}: {message[:1].lower()}{message[1:]}" if field else message
 
 
-def _first_of(items: Sequence[str], write: Callable[[str], str], between: str = ", ", most: int = 10) -> str:
+def first_of(items: Sequence[str], write: Callable[[str], str], between: str = ", ", most: int = 10) -> str:
+    """The first few, and how many more there are."""
     text = between.join(map(write, items[:most]))
     return text if len(items) <= most else f"{text}{between}and {len(items) - most} more"
 

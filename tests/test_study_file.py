@@ -67,7 +67,9 @@ def test_base_takes_a_preset_or_a_file_beside_the_study(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("lr: 0.5\nsteps: 9\n")
     mine = load(tmp_path, GOOD.replace("base: {", "base: {config: mine.yaml, ")).cells[0].config
     assert (mine.lr, mine.steps) == (0.5, 2)
-    with pytest.raises(InputError, match=r"small\.yaml: base: .*none\.yaml: no such file, and no such preset"):
+    with pytest.raises(
+        InputError, match=r"small\.yaml: base\.config='none\.yaml': no file beside the study, and no preset"
+    ):
         load(tmp_path, GOOD.replace("base: {", "base: {config: none.yaml, "))
 
 

@@ -175,7 +175,7 @@ class _Board:
         done = sum(state.status == "done" for state in states)
         open_ones = [state for state in states if state.status not in ("done", "failed", "elsewhere")]
         left = self._survey.seconds_left(open_ones, self._jobs)
-        return f"{done} of {len(states)} cells done" + ("" if left is None else f", about {display.clock(left)} left")
+        return f"{done} of {len(states)} cells done" + ("" if not left else f", about {display.clock(left)} left")
 
     def _table(self) -> Table:
         from rich.table import Table

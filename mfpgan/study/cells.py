@@ -266,17 +266,17 @@ def _states(study: Study, evaluations: Sequence[Evaluation], folder: Path) -> li
     return [state_of(cell, study.name, evaluations, records, folder, mine=False) for cell in study.cells]
 
 
-def finished(study: Study, root: Path = RUNS) -> dict[tuple[str, int], list[Path]]:
+def finished(study: Study, folder: Path = Path()) -> dict[tuple[str, int], list[Path]]:
     """The report.json of every cell that is trained and evaluated: by arm and seed, one for each entry of `evaluate`, in its
     order.
 
     Args:
-        root: the folder of the runs.
+        folder: the working folder, with runs/ and studies/.
 
     Raises:
         InputError: evaluation data cannot be used.
     """
-    survey = Survey.of(study, root.parent)
+    survey = Survey.of(study, folder)
     return {
         (state.cell.arm, state.cell.seed): [path for path in state.reports if path is not None]
         for state in survey.states

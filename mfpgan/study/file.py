@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from mfpgan.config import CHANGEABLE_ON_RESUME, EvalConfig, TrainConfig, check_values, find_config
+from mfpgan.config import CHANGEABLE_ON_RESUME, PRESETS, EvalConfig, TrainConfig, check_values, first_of
 from mfpgan.types import InputError, quoted
 from mfpgan.yaml_file import read_mapping
 
@@ -77,7 +78,7 @@ class Study(BaseModel):
         if twice:
             raise ValueError(f"the seed {twice[0]} is there twice; a second run of it would be the same")
         if self.reference not in self.arms:
-            raise ValueError(f"reference={quoted(self.reference)} is none of the arms {', '.join(self.arms)}")
+            raise ValueError(f"reference={quoted(self.reference)} is none of the arms {first_of([*self.arms], str)}")
         if len(self.arms) < 2:
             raise ValueError(f"{self.reference} is the only arm; write another one to compare it with")
         self._check_keys()
@@ -139,14 +140,19 @@ class Study(BaseModel):
 
 
 def _config_of(path: Path, config: Any) -> dict[str, Any]:
-    """The keys of a preset, or of a file named relative to the study's."""
+    """The keys of a file named relative to the study's, or of a preset."""
     if not isinstance(config, str):
         raise InputError(f"{path}: base.config={quoted(config)}: expected a preset or the name of a YAML file.")
-    beside = path.parent / Path(config).expanduser()
-    try:
-        return TrainConfig.from_yaml(find_config(beside if beside.is_file() else Path(config)))
-    except InputError as error:
-        raise InputError(f"{path}: base: {error}") from None
+    presets = {preset.stem: preset for preset in sorted(PRESETS.glob("*.yaml"))}
+    beside = path.parent / config
+    with contextlib.suppress(OSError):  # a name that no file can have
+        if beside.is_file():
+            return TrainConfig.from_yaml(beside)
+    if config not in presets:
+        raise InputError(
+            f"{path}: base.config={quoted(config)}: no file beside the study, and no preset; presets are {', '.join(presets)}."
+        )
+    return TrainConfig.from_yaml(presets[config])
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -199,7 +199,7 @@ def last_line(log: Path, start: int = 0) -> str:
 
 def threads(jobs: int) -> dict[str, str]:
     """What OpenMP is told where the user says nothing: cells share the cores, and none of their threads spins."""
-    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = int(granted) if granted.isdigit() else available
     return {"OMP_NUM_THREADS": str(max(1, cores // jobs)), "OMP_WAIT_POLICY": "passive"}
