@@ -6,7 +6,8 @@ test holds each literal against its table. The click strategies import no torch:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,7 +25,8 @@ from pydantic import (
 )
 
 from mfpgan.clicks.strategies import STRATEGIES, make_strategy
-from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName, quoted, reason_of
+from mfpgan.types import ClickStrategy, EncodingName, InputError, MemoryName, quoted
+from mfpgan.yaml_file import read_mapping
 
 
 def _strategy(name: str) -> str:
@@ -51,6 +53,9 @@ def find_config(path: Path) -> Path:
     return presets[str(path)]
 
 
+CHANGEABLE_ON_RESUME = ("device", "workers", "compile")
+"""Keys of training that say how it is computed, not what. Nothing else may change: the run would no longer be what its config
+says."""
 EMA_SPANS = 3
 """Spans of a running mean, 1 / (1 - decay) steps each, after which its first value has 5 % left."""
 SMALLEST_VIEW_PX = {"patch": 70, "multiscale": 140}
@@ -110,58 +115,66 @@ class _Config(BaseModel):
     @classmethod
     def from_mapping(cls, values: dict[str, Any], origin: str) -> Self:
         """Checked config from plain values; InputError names every wrong field of `origin` at once, ten at most."""
-        unknown = ["parameters"] if "parameters" in values else []  # here they are keys of their own
-        problems: list[str] = []
-        try:
-            config = cls(**{key: value for key, value in values.items() if key != "parameters"})
-        except ValidationError as error:
-            for item in error.errors():
-                if item["type"] == "extra_forbidden":
-                    unknown.append(str(item["loc"][0]))
-                else:
-                    problems.append(_problem(item))
-        if unknown:
-            known = ", ".join(name for name in cls.model_fields if name != "parameters")
-            problems = [f"unknown key {_first_of(unknown, quoted)}, expected one of {known}", *problems]
-        if problems:
-            raise InputError(f"{origin}: {_first_of(problems, str, '; ')}.")
-        return config
+        check_values(cls, values, origin)
+        return cls(**values)
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """What may stand in a file, parameters of click strategies apart."""
+        return [name for name in cls.model_fields if name != "parameters"]  # those are keys of their own
 
     @classmethod
     def from_yaml(cls, path: Path) -> dict[str, Any]:
         """The plain values of a YAML file, not checked yet: options of the command line go on top of them."""
-        try:
-            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-            node = loader.get_single_node()
-            values = {} if node is None else loader.construct_document(node)
-        except Exception as error:  # on odd values PyYAML stumbles in any way
-            reason = reason_of(error, without=str(path))
-            raise InputError(
-                f"{path}: not readable as a YAML config ({reason}); write lines of `key: value`."
-            ) from None
-        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            raise InputError(
-                f"{path}: a config is a mapping, got {type(values).__name__}; write lines of `key: value`."
-            )
-        keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        for key in keys:
-            if keys.count(key) > 1:
-                raise InputError(f"{path}: the key {quoted(key)} is there twice; keep one of the two lines.")
-        return values
+        return read_mapping(path, "a config")
 
     def to_yaml(self) -> str:
         """YAML text that `from_yaml` and `from_mapping` read back to an equal config."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def check_values(model: type[BaseModel], values: Mapping[str, Any], origin: str, *, together: bool = True) -> None:
+    """Raise InputError if a model does not take these values: names every wrong field of `origin` at once, ten at most.
+
+    Args:
+        together: with what the model says of its fields together; otherwise only what is wrong with each by itself.
+    """
+    known = model.known_keys() if issubclass(model, _Config) else list(model.model_fields)
+    unknown = [key for key in values if key in model.model_fields and key not in known]
+    problems: list[str] = []
+    try:
+        model(**{key: value for key, value in values.items() if key not in unknown})
+    except ValidationError as error:
+        for item in error.errors():
+            if item["type"] == "extra_forbidden":
+                unknown.append(str(item["loc"][0]))
+            elif item["loc"] or together:
+                problems.append(_problem(item))
+    if unknown:
+        named = first_of(unknown, lambda key: f"{quoted(key)}{_nearest(key, known)}")
+        problems = [f"unknown key {named}, expected one of {', '.join(known)}", *problems]
+    if problems:
+        raise InputError(f"{origin}: {first_of(problems, str, '; ')}.")
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(key[:80].replace("-", "_"), known, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
 def _problem(error: Any) -> str:
     """One wrong field in words."""
-    field = ".".join(str(part) for part in error["loc"])
+    field = ".".join(
+        part if (part := str(name)).isprintable() and len(part) < 80 else quoted(part) for name in error["loc"]
+    )
+    if error["type"] == "missing":
+        return f"{field} is missing"
     message = str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
     return f"{field}={quoted(error['input'])}: {message[:1].lower()}{message[1:]}" if field else message
 
 
-def _first_of(items: Sequence[str], write: Callable[[str], str], between: str = ", ", most: int = 10) -> str:
+def first_of(items: Sequence[str], write: Callable[[str], str], between: str = ", ", most: int = 10) -> str:
+    """The first few, and how many more there are."""
     text = between.join(map(write, items[:most]))
     return text if len(items) <= most else f"{text}{between}and {len(items) - most} more"
 

@@ -27,7 +27,8 @@ from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.losses.segmentation import SEGMENTATION
 from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, VIEW_PX
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.types import InputError
+from mfpgan.types import InputError, quoted
+from mfpgan.yaml_file import read_mapping
 
 
 def test_literals_are_the_tables() -> None:
@@ -256,7 +257,7 @@ def test_wrong_values_are_named_with_what_was_expected(values: dict[str, object]
     assert all(word in message for word in words), message
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "just words", "1: 2"])
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "just words"])
 def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(InputError, match=r"c\.yaml"):
@@ -313,3 +314,39 @@ def test_categories_are_a_list_in_yaml_and_a_text_with_commas() -> None:
     ):
         with pytest.raises(InputError, match=words):
             TrainConfig.from_mapping(values, "test")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("lr_stepp", "lr_step"), ("adv-wieght", "adv_weight"), ("1", ""), ("surprise", ""), ("x" * 10**6, "")],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
+    with pytest.raises(InputError) as caught:
+        TrainConfig.from_mapping({key: 1, "lr": 2.0}, "a")
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    assert f"{quoted(key)}{hint}, expected one of data, " in str(caught.value)
+
+
+def test_keys_are_texts_and_off_is_a_word_at_every_level(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("off: off\n1: true\nlist: [{no: 2, yes: on}]\nbase: &b {a: 1}\nmore: {<<: *b, a: 2}\n")
+    assert read_mapping(path, "a thing") == {
+        "off": "off", "1": True, "list": [{"no": 2, "yes": "on"}], "base": {"a": 1}, "more": {"a": 2},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\nb: 2\na: 3", "'a'"),
+        ("arms: {off: 1, on: 2, off: 3}", "'off' of 'arms'"),
+        ("list: [1, {x: 1, 'x': 2}]", "'x' of 'list'"),
+        ("deep: {er: {x: 1, x: 1}}", "'x' of 'er'"),
+    ],
+)
+def test_a_key_that_is_there_twice_at_any_level_is_refused(tmp_path: Path, text: str, place: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_mapping(path, "a thing")
+    assert str(caught.value) == f"{path}: the key {place} is there twice; keep one of the two lines."

@@ -52,7 +52,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
 def trained(steps: int = 5) -> tracking.TrackedRun:
     """A run with everything that a run can have."""
-    with tracking.start_run({"seed": 3, "lr": 1e-3}, config="seed: 3\n", name="pear") as run:
+    with tracking.start_run({"seed": 3, "lr": 1e-3}, config="seed: 3\n", name="pear", tags={"arm": "off"}) as run:
         for step in range(1, steps + 1):
             run.log({"train/loss": 1 / step, "val/iou": float("nan")}, step)
         run.image("val_triplet_0", PICTURE, steps)
@@ -106,6 +106,7 @@ def test_a_run_that_mlflow_never_heard_of_is_made_there(store: Store, away: Call
     folder = tracking.find_run(run.id)
     assert (made.id, made.name, made.status) == (run.id, "pear", "FINISHED")
     assert (made.params, made.folder) == ({"seed": "3", "lr": "0.001"}, run.folder)
+    assert made.tags == {"arm": "off"}
     assert made.started == pytest.approx(folder.started, abs=1e-3)
     assert made.ended == pytest.approx(folder.ended, abs=1e-3)
     assert history(store, done.mlflow_id, "train/loss") == [(step, 1 / step) for step in range(1, 6)]

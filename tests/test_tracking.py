@@ -259,6 +259,40 @@ def test_resume_goes_on_in_the_same_run(store: Store) -> None:
     assert tracking.find_run(run.id).status == "FINISHED"
 
 
+def test_tags_stay_through_a_resume_and_are_found_by_mlflow(store: Store) -> None:
+    first = start(tags={"study": "clicks", "arm": "multi"})
+    with pytest.raises(KeyboardInterrupt):
+        stop_with(KeyboardInterrupt(), first, steps=1)
+    (first.folder / "checkpoints").mkdir()
+    (first.folder / "checkpoints" / "last.pt").write_bytes(b"weights")
+    start().finish()
+    tracking.resume_run(first.id, step=1).finish()
+    assert [record.tags for record in tracking.local_runs()] == [{"study": "clicks", "arm": "multi"}, {}]
+    assert [record.id for record in store.runs(Path("runs")) if record.tags == {"study": "clicks", "arm": "multi"}] == [
+        first.id
+    ]
+    assert [run.info.run_id for run in store._search("tags.study = 'clicks'")] == [first.id]
+
+
+def test_a_record_without_tags_is_read() -> None:
+    run = start()
+    run.finish()
+    values = json.loads((run.folder / "run.json").read_text())
+    del values["tags"]
+    (run.folder / "run.json").write_text(json.dumps(values))
+    record = run_folder.read_record(run.folder)
+    assert (record.status, record.tags) == ("FINISHED", {})
+
+
+@pytest.mark.parametrize("key", ["mlflow.runName", "mfpgan.version", "", "/a", "a=b", "é", "x" * 251])
+def test_tags_of_names_that_are_not_the_users_are_refused(folder: Path, key: str) -> None:
+    with pytest.raises(InputError, match=r"^tag "):
+        start(tags={key: "1"})
+    with pytest.raises(InputError, match=r"^tag long: its value has 5001 characters"):
+        start(tags={"long": "x" * 5001})
+    assert not list(folder.iterdir())
+
+
 def test_going_back_sets_evaluations_of_the_later_checkpoint_aside(store: Store) -> None:
     first = start()
     (first.folder / "checkpoints").mkdir()

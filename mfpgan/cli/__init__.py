@@ -13,8 +13,9 @@ import click
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.compare import compare
 from mfpgan.cli.diagnose import diagnose
-from mfpgan.cli.options import ConfigCommand, resolve
+from mfpgan.cli.options import ConfigCommand, resolve, tags_of
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
+from mfpgan.cli.study import study
 from mfpgan.types import InputError
 from mfpgan.version import __version__
 
@@ -90,13 +91,22 @@ def config_options(command: Any) -> Any:
 @config_options
 @click.option("--name", help="Name of the run in MLflow; the run id is given by MLflow.")
 @click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Mark the run, for MLflow's page; may be repeated."
+)
+@click.option(
     "--resume", metavar="RUN_ID", help="Go on with a stopped run, from its last checkpoint and with its config."
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved config and what would be read, and stop.")
 @computing
 @sharing
 def train(
-    file: Path | None, settings: tuple[str, ...], name: str | None, resume: str | None, dry_run: bool, **options: Any
+    file: Path | None,
+    settings: tuple[str, ...],
+    name: str | None,
+    tags: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
+    **options: Any,
 ) -> int:
     """Train a model, with or without the adversary.
 
@@ -110,12 +120,12 @@ def train(
     from mfpgan.training.trainer import StepReport
 
     if resume:
-        beside = {"config": file, "set": settings or None, "name": name}
+        beside = {"config": file, "set": settings or None, "name": name, "tag": tags or None}
         with display.Watch("open") as watch:
             job = TrainingJob.resume(resume, options | beside, watch.update)
     else:
         with display.Watch("open") as watch:
-            job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update)
+            job = TrainingJob.new(resolve(TrainConfig, options, file, settings), name, watch.update, tags_of(tags))
     for sentence in job.warnings:
         display.warn(sentence)
     if dry_run:
@@ -264,6 +274,7 @@ def ui(port: int) -> int:
 app.add_command(clicks)
 app.add_command(compare)
 app.add_command(diagnose)
+app.add_command(study)
 
 
 @app.group()

@@ -97,7 +97,7 @@ class Watch:
         if now - self._spoken >= PLAIN_SECONDS or done == total:
             self._spoken = now
             left = (now - self._start) / max(1, done - self._first) * (total - done)
-            say(f"{self._what} {done}/{total}  {self._text}  {_clock(now - self._start)} gone, {_clock(left)} left")
+            say(f"{self._what} {done}/{total}  {self._text}  {clock(now - self._start)} gone, {clock(left)} left")
 
 
 SHOWN = {
@@ -108,7 +108,8 @@ SHOWN = {
 }  # fmt: skip
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, from an hour on with hours."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -62,6 +62,23 @@ def _option(name: str, field: FieldInfo, choices: tuple[str, ...]) -> click.Opti
     return click.Option([flag], type=click.Choice(choices) if choices else kind, help=text)
 
 
+def tags_of(texts: tuple[str, ...]) -> dict[str, str]:
+    """The tags that `--tag KEY=VALUE` names.
+
+    Raises:
+        InputError: one is no such text, or a key is there twice.
+    """
+    tags: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--tag {text}: expected KEY=VALUE, for example --tag study=clicks.")
+        if key in tags:
+            raise InputError(f"--tag {text}: {key} has a value already, {tags[key]}; give one of the two.")
+        tags[key] = value
+    return tags
+
+
 def resolve(model: type[Config], given: Mapping[str, Any], file: Path | None, settings: tuple[str, ...]) -> Config:
     """One config from, in rising order: the defaults, a YAML file, `--set key=value`, and the options.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 
 from mfpgan import build, distributed, tracking
-from mfpgan.config import TrainConfig
+from mfpgan.config import CHANGEABLE_ON_RESUME, TrainConfig
 from mfpgan.data import Progress
 from mfpgan.devices import check_compiler, deterministic, layout_on, pick_device, precision_on
 from mfpgan.jobs.runs import RUNS
@@ -20,9 +20,6 @@ from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.training.checkpoint import load_last
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import InputError
-
-CHANGEABLE_ON_RESUME = ("device", "workers", "compile")
-"""Nothing else may change: the run would no longer be what its config says."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +37,30 @@ class TrainingJob:
     """Its last checkpoint."""
     damaged: str = ""
     """What is wrong with the checkpoint after that one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Of a new run, for MLflow's page."""
     lock: FileLock | None = None
     """Of the folder: nobody else trains there from the moment that the checkpoint is read."""
 
     @classmethod
     @distributed.in_turn
-    def new(cls, config: TrainConfig, name: str | None = None, progress: Progress | None = None) -> TrainingJob:
+    def new(
+        cls,
+        config: TrainConfig,
+        name: str | None = None,
+        progress: Progress | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> TrainingJob:
         """A new run.
 
         Args:
+            tags: what marks it; MLflow's page filters and groups by them.
             progress: called with (done, all) while the data is opened.
 
         Raises:
-            InputError: data, device or weights cannot be used.
+            InputError: data, device, weights or tags cannot be used.
         """
+        tracking.check_tags(tags or {})
         device = pick_device(config.device)
         _check_processes(config, device)
         config = config.model_copy(update={"precision": precision_on(device, config.precision)})
@@ -61,7 +68,7 @@ class TrainingJob:
             check_compiler(device, config.precision)
         data = build.training_data(config, progress)
         generator, origin = build.generator_of(config)
-        return cls(config, data, generator, origin, name)
+        return cls(config, data, generator, origin, name, tags=tags or {})
 
     @classmethod
     @distributed.in_turn
@@ -93,7 +100,7 @@ class TrainingJob:
         data = build.training_data(config, progress)
         state, damaged = load_last(folder / tracking.CHECKPOINT)
         generator = MFPResNetUNet(config.width, build.click_encoding(config))
-        job = cls(config, data, generator, "the run's own checkpoint", None, folder, state, damaged, lock)
+        job = cls(config, data, generator, "the run's own checkpoint", None, folder, state, damaged, lock=lock)
         if state["step"] >= job.plan.steps and record.status == "FINISHED":  # otherwise it was killed at the very end
             raise InputError(
                 f"run {folder.name[:8]} has done all its {job.plan.steps} steps; start a new run for more."
@@ -185,7 +192,12 @@ class TrainingJob:
         }
         card = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
         return tracking.start_run(
-            parameters, config=config.to_yaml(), root=RUNS, device=card, name=self.name or default_name(config)
+            parameters,
+            config=config.to_yaml(),
+            root=RUNS,
+            device=card,
+            name=self.name or default_name(config),
+            tags=self.tags,
         )
 
 

@@ -167,7 +167,8 @@ class Mirror:
         elif self._fresh:
             run_id = self._fresh
         elif self._create:
-            tags = {VERSION_TAG: __version__, RUN_ID_TAG: record.id, HOST_TAG: record.host, **_commit(record.folder)}
+            ours = {VERSION_TAG: __version__, RUN_ID_TAG: record.id, HOST_TAG: record.host}
+            tags = {**record.tags, **ours, **_commit(record.folder)}
             # Should the answer be lost, the next attempt finds it by its tag.
             run_id = store.create_run(record.name or None, tags, record.started).mlflow_id
         else:

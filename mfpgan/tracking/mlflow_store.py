@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mfpgan.tracking.mlflow_client import make_client, patient, shown_uri, sqlite_path
-from mfpgan.tracking.run_folder import RunRecord, Status
+from mfpgan.tracking.run_folder import LONGEST_TAG, RESERVED, RunRecord, Status
 
 T = TypeVar("T")
 
@@ -25,7 +25,6 @@ HOST_TAG = "mfpgan.host"
 """The machine that trains it: only there can anybody say that it does no more."""
 FILES_TAG = "mfpgan.files"
 """Which files arrived, as JSON: path to a digest of the content."""
-LONGEST_TAG = 5000
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's page open on runs, metrics and artifacts instead of traces of language models."""
 LONGEST_PARAM = 6000
@@ -282,4 +281,5 @@ def _record(run: Any, root: Path) -> RunRecord:
         metrics=dict(run.data.metrics),
         mlflow_id=info.run_id,
         host=tags.get(HOST_TAG, ""),
+        tags={key: value for key, value in tags.items() if not key.startswith(RESERVED)},
     )

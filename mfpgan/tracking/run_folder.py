@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from mfpgan.files import write_atomically
 from mfpgan.tracking.metrics_file import is_moment, json_value, last_metrics, last_moment
-from mfpgan.types import InputError
+from mfpgan.types import InputError, quoted
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 INTERRUPTED = "INTERRUPTED"
@@ -40,6 +40,10 @@ FIGURES = "figures"
 A_DAY = 86_400.0
 
 PACKAGES = ("mfpgan", "torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "albumentations", "mlflow")
+RESERVED = ("mlflow.", "mfpgan.")
+"""Beginnings of tags that are not the user's."""
+LONGEST_TAG = 5000
+_TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-. /]{0,249}")
 _METRIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-. /]{0,249}")
 
 
@@ -67,6 +71,8 @@ class RunRecord:
     """The MLflow run id where that is another one; known when the store was asked."""
     host: str = ""
     """Name of the machine it was last trained on."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """What its user marked it with."""
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -113,11 +119,13 @@ def _check_record(record: RunRecord) -> None:
         record.host,
         *record.params,
         *record.params.values(),
+        *record.tags,
+        *record.tags.values(),
     )
     moments = [record.started] if record.ended is None else [record.started, record.ended]
     if not all(isinstance(text, str) for text in texts) or not all(map(is_moment, moments)):
         raise ValueError("run.json holds something of another type")
-    if type(record.stored) is not bool or type(record.params) is not dict:
+    if type(record.stored) is not bool or type(record.params) is not dict or type(record.tags) is not dict:
         raise ValueError("run.json holds something of another type")
 
 
@@ -230,6 +238,18 @@ def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
                 "(NoC_90, not NoC@90), and not the words step or time"
             )
     return {name: float(value) for name, value in metrics.items()}
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raise InputError for a tag that MLflow would not take, or take for one of its own."""
+    for key, value in tags.items():
+        if not _TAG_NAME.fullmatch(key) or key.startswith(RESERVED):
+            raise InputError(
+                f"tag {quoted(key)}: a name begins with a letter or digit, goes on with those and _ - . / or a space, and "
+                f"not with {' or '.join(RESERVED)}."
+            )
+        if len(value) > LONGEST_TAG:
+            raise InputError(f"tag {key}: its value has {len(value)} characters; {LONGEST_TAG} are the most.")
 
 
 def environment(device: str | None = None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from mfpgan.tracking.run_folder import (
     CHECKPOINTS,
     RunRecord,
     beginning,
+    check_tags,
     environment,
     is_held,
     lock_folder,
@@ -49,6 +50,7 @@ def start_run(
     root: Path = Path("runs"),
     name: str | None = None,
     device: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> TrackedRun:
     """A new run, with config.yaml, environment.json and run.json in runs/<id>/ and its parameters in MLflow.
 
@@ -56,22 +58,24 @@ def start_run(
         params: logged as text; None becomes "".
         config: what config.yaml will hold.
         device: name of the graphics card, for environment.json.
+        tags: what marks the run; MLflow's page filters and groups by them.
 
     Raises:
-        InputError: the folder cannot be written. An MLflow that does not answer costs one line on stderr instead.
+        InputError: the folder cannot be written, or a tag has a name that MLflow does not take. An MLflow that does not answer costs one line on stderr instead.
     """
+    check_tags(tags or {})
     _check_writable(root)
     texts = {key: _param_text(value) for key, value in params.items()}
     surroundings = environment(device)
     number, started, host = uuid.uuid4().hex, beginning(root), platform.node()
-    tags = {VERSION_TAG: __version__, START_TAG: number, HOST_TAG: host}
+    marks = {**(tags or {}), VERSION_TAG: __version__, START_TAG: number, HOST_TAG: host}
     if "commit" in surroundings:
-        tags["mlflow.source.git.commit"] = surroundings["commit"]
+        marks["mlflow.source.git.commit"] = surroundings["commit"]
     store, made = None, None
     try:
         store = open_store(create=True)
         assert store is not None
-        made = store.create_run(name, tags, started)
+        made = store.create_run(name, marks, started)
     except StoreError as error:
         again = ", and MLflow is asked again from time to time" if store else ""
         warn(f"MLflow cannot be used ({error}); the run is kept in {root}{again}.")
@@ -85,6 +89,7 @@ def start_run(
             params=texts,
             stored=made is not None,
             host=host,
+            tags=dict(tags or {}),
         )
         record.folder.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(record.folder)

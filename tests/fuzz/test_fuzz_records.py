@@ -22,7 +22,7 @@ LINES = [
     {"step": 1, "time": 1_700_000_003.0, "bsds500/iou": 0.5},
 ]
 RECORD = RunRecord(
-    "0" * 32, "a name", "RUNNING", 1_700_000_000.0, Path("runs"), None, {"lr": "0.1"}, {"val/iou": 0.5}, True, "1" * 32, "a host"
+    "0" * 32, "a name", "RUNNING", 1_700_000_000.0, Path("runs"), None, {"lr": "0.1"}, {"val/iou": 0.5}, True, "1" * 32, "a host", {"arm": "off"}
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def check(folder: Path) -> None:
     assert [type(text) for text in texts] == [str] * 5
     assert type(record.stored) is bool
     assert all(0 <= moment < 1e11 for moment in (record.started, record.ended or 0.0, last_moment(folder)))
-    assert all(type(name) is type(value) is str for name, value in record.params.items())
+    assert all(type(name) is type(value) is str for name, value in (*record.params.items(), *record.tags.items()))
     for metrics in (record.metrics, last_metrics(folder)):
         assert all(type(name) is str and type(value) is float for name, value in metrics.items())
         assert not any(map(math.isinf, metrics.values()))
