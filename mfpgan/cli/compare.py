@@ -39,7 +39,7 @@ def compare(prefixes: tuple[str, ...], evaluation: str | None, effects: tuple[st
     from mfpgan.study.compare import arms_of
     from mfpgan.study.report import compared, read_reports, write_report
 
-    wanted = dict(map(_effect, effects))
+    wanted = dict(map(effect_of, effects))
     found = compared(read_reports(arms_of(prefixes, evaluation)), wanted)
     files = write_report(found, out, f"{len(found.arms)} recipes")
     show_answer(found)
@@ -47,7 +47,8 @@ def compare(prefixes: tuple[str, ...], evaluation: str | None, effects: tuple[st
     click.echo(files[0])
 
 
-def _effect(text: str) -> tuple[str, float]:
+def effect_of(text: str) -> tuple[str, float]:
+    """Name and number of MEASURE=X."""
     name, equals, value = text.partition("=")
     try:
         number = float(value)

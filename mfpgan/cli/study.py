@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from mfpgan.cli.process import computing
 from mfpgan.types import InputError
 
 if TYPE_CHECKING:
@@ -98,6 +99,39 @@ def run(
     if stopped:
         return 128 + stopped
     return FAILED if any(state.status not in ("done", "running", "elsewhere") for state in survey.states) else 0
+
+
+@study.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="base.KEY=VALUE",
+    help="As for `mfpgan study run`: other values, other cells.",
+)
+@click.option(
+    "--effect", "effects", multiple=True, metavar="MEASURE=X",
+    help="The difference that is asked about, instead of the file's; such as NoC_85=0.5.",
+)  # fmt: skip
+@computing
+def report(file: Path, settings: tuple[str, ...], effects: tuple[str, ...]) -> None:
+    """Compare the arms of the study FILE with its reference: differences paired by object and seed, with 95 % intervals.
+
+    Tables are printed; the page, a CSV and pictures go to studies/NAME/report, and with the file into a run of MLflow. The
+    page's path is printed last.
+    """
+    from mfpgan.cli import display
+    from mfpgan.cli.compare import effect_of, show_answer
+    from mfpgan.study.file import Study
+    from mfpgan.study.summary import summarise
+
+    summary = summarise(Study.load(file, settings), file, dict(map(effect_of, effects)))
+    show_answer(summary.answer)
+    for sentence in summary.left_out:
+        display.warn(f"{sentence}; go on with: mfpgan study run {file}")
+    display.say(f"Pictures and results.csv in {summary.page.parent}; in MLflow as run {summary.run_id[:8]}.")
+    click.echo(summary.page)
 
 
 def _log(survey: Survey, state: State) -> str:
