@@ -36,10 +36,10 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 fuzz: .venv/installed-dev
-	MFPGAN_FUZZ=5000 $(BIN)/pytest tests/fuzz
+	MFPGAN_FUZZ=5000 $(BIN)/pytest -n auto --maxprocesses 4 tests/fuzz
 
 bench: .venv/installed
 	$(BIN)/python experiments/speed/bench.py $(BENCH)

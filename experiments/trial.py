@@ -85,7 +85,7 @@ def together(*words: str, kill_second_after: float | None = None) -> Ended:
     second checkpoint."""
     start = time.perf_counter()
     before = set(Path("runs").glob("*/checkpoints/before.pt"))
-    words = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "mfpgan", "train", *words)
+    words = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mfpgan", "train", *words)
     with Path("out").open("w") as out, Path("err").open("w") as err:
         agent = subprocess.Popen([sys.executable, *words], stdout=out, stderr=err)
         if kill_second_after is not None:

@@ -51,7 +51,7 @@ def joined() -> Iterator[None]:
     except (KeyError, ValueError, RuntimeError) as error:
         raise InputError(
             f"WORLD_SIZE={os.environ['WORLD_SIZE']} says that there are several processes, and they do not find each other "
-            f"({_reason(error)}); start them with torchrun --nproc-per-node N -m mfpgan ..., or unset WORLD_SIZE."
+            f"({_reason(error)}); start them with torchrun --standalone --nproc-per-node N -m mfpgan ..., or unset WORLD_SIZE."
         ) from None
     yield
     any_process(False)  # one that goes while another still talks to it takes it along

@@ -331,7 +331,17 @@ def test_bad_surroundings_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_when_a_process_is_killed_the_others_end_with_a_checkpoint(tmp_path: Path) -> None:
     words = ["train", "--data", "synthetic", "--width", "0.1", "--size", "96", "--batch-size", "2", "--val-data", "none",
              "--encoder-weights", "none", "--device", "cpu", "--workers", "1", "--steps", "5000", "--save-every", "2"]  # fmt: skip
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "mfpgan", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "mfpgan",
+        *words,
+    ]
     no_store = {"MLFLOW_TRACKING_URI": "sqlite:////dev/null/mlflow.db"}  # a new one takes seconds
     with subprocess.Popen(
         command,
