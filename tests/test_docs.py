@@ -34,6 +34,8 @@ def test_there_are_commands_to_test() -> None:
         "data",
         "clicks",
         "diagnose",
+        "study",
+        "compare",
     }
 
 
