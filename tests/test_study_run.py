@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from mfpgan import tracking
 from mfpgan.cli import main
-from mfpgan.study import cells, launch, work
+from mfpgan.study import launch, origin, work
 from mfpgan.study.cells import Survey, finished
 from mfpgan.study.file import Study
 from mfpgan.types import InputError
@@ -304,6 +304,7 @@ def test_a_signal_reaches_each_command_once_and_no_cell_is_lost(fake: Fake, numb
     with signals(fake, number, waiting=2):
         calls = fake.run(jobs=2)
     assert fake.signal == number
+    assert {name for name, _, _ in fake.told} == {"off-s0", "hinge-s0"}, "nothing is said of what was not begun"
     assert sorted(calls) == sorted(
         f"{what}{name}{heard}"
         for name in CELLS[:2]
@@ -439,7 +440,7 @@ def test_one_cell_for_real(working_folder: Path) -> None:
     log = (working_folder / "studies/small/hinge-s0.log").read_text()
     assert told == [("train", ""), ("eval", "synthetic-first1-2clicks, both"), ("done", "")], log
     assert [state.status for state in survey.again().states] == ["missing", "done", "missing", "missing"]
-    assert cells.differences(survey.again()) == []
+    assert origin.differences(survey.again()) == []
     run = tracking.local_runs()[0]
     assert run.tags == {"study": "small", "arm": "hinge", "seed": "0", "cell": task.cell.digest}
     assert [record.tags for record in tracking.list_runs()] == [run.tags]

@@ -473,5 +473,5 @@ def test_run_json_holds_no_more_than_it_says(fake: FakeStore) -> None:
     with start_run() as run:
         pass
     values = json.loads((run.folder / "run.json").read_text())
-    assert set(values) == {"id", "name", "status", "started", "ended", "params", "metrics", "stored", "host"}
+    assert set(values) == {"id", "name", "status", "started", "ended", "params", "metrics", "stored", "host", "tags"}
     assert (values["host"], values["status"]) == (HERE, "FINISHED")

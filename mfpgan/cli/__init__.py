@@ -69,6 +69,7 @@ def app() -> None:
     mfpgan train                    the same with a discriminator
     mfpgan eval --run-id ID         both protocols, into the run's MLflow page
     mfpgan runs                     what there is
+    mfpgan study run FILE           many runs that answer one question
     mfpgan sync                     MLflow up to date again, after it was away
     """
 

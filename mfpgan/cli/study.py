@@ -65,7 +65,7 @@ def run(
     if a cell failed.
     """
     from mfpgan.cli import display
-    from mfpgan.study import cells, launch
+    from mfpgan.study import cells, launch, origin
     from mfpgan.study.file import Study
 
     if slurm and launcher == "local":
@@ -75,21 +75,22 @@ def run(
         survey = cells.Survey.of(question, progress=watch.update)
     if dry_run:
         _list(survey, jobs or 1)
-        for sentence in cells.differences(survey):
+        for sentence in origin.differences(survey):
             display.warn(sentence)
         return 0
     how: launch.Launcher = launch.Local(jobs or 1)
     if launcher == "submitit":
         how = launch.Submitit(launch.parameters_of(slurm), jobs)
     if force:
-        for sentence in cells.differences(survey):
+        for sentence in origin.differences(survey):
             display.warn(sentence)
     with _Board(survey, jobs or 1) as board:
         stopped = launch.run_study(survey, how, board.tell, retry=retry, force=force)
     survey = survey.again()
     done = sum(state.status == "done" for state in survey.states)
+    unsaid = ("done", *(("missing", "interrupted", "trained") if stopped else ()))
     for state in survey.states:
-        if state.status not in ("done", "missing") and not (stopped and state.status == "interrupted"):
+        if state.status not in unsaid:
             display.say(
                 f"{state.cell.name}: {state.status}{state.note and f' ({state.note})'}; see {_log(survey, state)}"
             )

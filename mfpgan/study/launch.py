@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from mfpgan.study.cells import STUDIES, State, Survey, differences
+from mfpgan.study.cells import STUDIES, State, Survey
+from mfpgan.study.origin import differences
 from mfpgan.study.work import Children, Task, Tell, run_cell, threads
 from mfpgan.types import InputError, quoted, reason_of
 

@@ -108,6 +108,8 @@ class Children:
 
 def run_cell(task: Task, children: Children, tell: Tell) -> None:
     """Do what is left of a cell. What comes of it is in the folders; nothing is raised for a command that fails."""
+    if children.stopped:
+        return
     files = task.files
     files.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(files.lock)
