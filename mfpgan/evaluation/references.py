@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -9,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpgan.clicks.encoding import RADIUS_PX
+from mfpgan.data.mask_cache import cache_folder
+from mfpgan.files import write_atomically
 from mfpgan.types import BoolMask, Click, Image
 
 Reference = Callable[[Image, Sequence[Click]], BoolMask]
@@ -27,6 +33,39 @@ def background(image: Image, clicks: Sequence[Click]) -> BoolMask:
     return np.zeros(image.shape[:2], np.bool_)
 
 
+def kept(reference: Reference) -> Reference:
+    """The same, and once worked out it is read from the user's cache folder: all runs are compared with the same masks, and
+    they take longer than the network.
+
+    A file is called by all that decides about its mask, and ends with a checksum. What is damaged, or cannot be written, is
+    worked out again.
+    """
+
+    @functools.wraps(reference)
+    def remembered(image: Image, clicks: Sequence[Click]) -> BoolMask:
+        told = f"{reference.__name__} {cv2.__version__} {_PRIOR_RADIUS} {_ITERATIONS} {RADIUS_PX} {image.shape} {[*map(tuple, clicks)]}"
+        name = hashlib.blake2b(told.encode() + image.tobytes(), digest_size=16).hexdigest()
+        path = cache_folder() / "references" / name[:2] / name
+        with contextlib.suppress(OSError, ValueError):
+            return _unpacked(path.read_bytes(), image.shape[0], image.shape[1])
+        mask = reference(image, clicks)
+        bits = np.packbits(mask).tobytes()
+        with contextlib.suppress(OSError):
+            write_atomically(path, bits + zlib.crc32(bits).to_bytes(4, "big"))
+        return mask
+
+    return remembered
+
+
+def _unpacked(content: bytes, height: int, width: int) -> BoolMask:
+    bits, checksum = content[:-4], content[-4:]
+    if len(bits) != -(-height * width // 8) or zlib.crc32(bits).to_bytes(4, "big") != checksum:
+        raise ValueError("damaged")
+    flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
+    return flat.view(np.bool_).reshape(height, width)
+
+
+@kept
 def grabcut(image: Image, clicks: Sequence[Click]) -> BoolMask:
     """OpenCV's GrabCut (Rother et al., SIGGRAPH 2004), seeded with the clicks.
 
