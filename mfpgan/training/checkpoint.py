@@ -104,15 +104,15 @@ def load_last(path: Path) -> tuple[dict[str, Any], str]:
     """The last checkpoint, or the one before it where that one is damaged; then a sentence about it, otherwise "".
 
     Raises:
-        InputError: neither can be used; about the last one.
+        InputError: neither can be used.
     """
     try:
         return load_checkpoint(path), ""
     except InputError as error:
         try:
             parts = load_checkpoint(path.with_name(BEFORE))
-        except InputError:
-            raise error from None
+        except InputError as other:
+            raise InputError(f"{error} Nor can the one before it be used: {other}") from None
         return parts, f"{error} Going on from the one before it, of step {parts['step']}."
 
 

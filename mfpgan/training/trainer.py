@@ -251,14 +251,15 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             if kept is None:
                 distributed.together(lambda: self._save_bad_step(ids, what))  # nobody leaves before it is there
-                raise
+                left = f" All {self._bad_steps} steps that may be left out were." if self._bad_steps else ""
+                raise NotFiniteError(f"{what}{left} Its state and batch are in checkpoints/{BAD_STEP}.") from error
             buffers, adversary = kept
             for name, buffer in self.generator.named_buffers():
                 buffer.copy_(buffers[name])
             self.adversary.load_state_dict(adversary)
             self._bad_steps += 1
             count = f"{self._bad_steps} of at most {self.config.skip_bad_steps}"
-            return _Stepped({}, (f"step {self.step + 1} ({', '.join(ids)}), {count}: {what}",))
+            return _Stepped({}, (f"{what.split(';', maxsplit=1)[0]} ({count}; objects {', '.join(ids)}).",))
 
     def _save_bad_step(self, ids: list[str], what: str) -> None:
         if distributed.leads():
