@@ -5,7 +5,7 @@ python experiments/reliability.py --kills 20 --into README.md
 
 Every trial is the command line in a process of its own, on drawn shapes: `mfpgan train`, then the fault, then
 `mfpgan train --resume`, as often as it takes. A trial counts as survived if the run ends with the weights, the optimizer
-states, the running mean and the lines of metrics.jsonl of a run that nobody disturbed, equal to the bit (times apart), and if
+states, the running mean, the best weights, the lines of metrics.jsonl and the files of a run that nobody disturbed, equal to the bit (times apart), and if
 MLflow's database is sound and has each of these numbers once.
 """
 
@@ -38,7 +38,7 @@ from mfpgan.data.loader import training_batches
 from mfpgan.training.checkpoint import BAD_STEP
 
 PLAYERS = (["--adv", "hinge"], ["--adv", "off"])
-ALONE = ["--workers", "0"]
+WORKERS = (["--workers", "0"], ["--workers", "2"])
 FULL = r"""
 mkdir disk && mount -t tmpfs -o size=48m none disk && cd disk || exit 9
 (while [ ! -f runs/*/checkpoints/before.pt ]; do sleep .05; done; sleep "$1"; cat /dev/zero >filler) 2>/dev/null &
@@ -174,7 +174,7 @@ def not_finite(steps: int, moments: random.Random, count: int = 4) -> Row:
     """A batch with a pixel that is no number; then the same run with it mended."""
     good = 0
     for seed in range(3000, 3000 + count):
-        words = [*DRAWN, *PLAYERS[seed % 2], *ALONE, "--steps", str(steps), "--seed", str(seed)]
+        words = [*DRAWN, *PLAYERS[seed % 2], *WORKERS[seed // 2 % 2], "--steps", str(steps), "--seed", str(seed)]
         bad = moments.randrange(3, steps)
 
         def spoil(bad: int = bad) -> None:
@@ -205,7 +205,7 @@ def away(steps: int, moments: random.Random) -> Row:
     """MLflow's server refuses, hangs, or is killed in the middle; `mfpgan sync` afterwards."""
     good = 0
     for number, server in enumerate((refusing, hanging, killed_server, killed_server)):
-        words = [*DRAWN, *PLAYERS[0], *ALONE, "--steps", str(steps), "--seed", str(4000 + number)]
+        words = [*DRAWN, *PLAYERS[0], *WORKERS[0], "--steps", str(steps), "--seed", str(4000 + number)]
         whole, length = undisturbed(words)
         with server(moments.uniform(0.2, 0.8) * length) as address:
             ended = run("train", *words, surroundings={"MLFLOW_TRACKING_URI": address})
@@ -266,7 +266,7 @@ def lost(steps: int, moments: random.Random, count: int = 3) -> Row:
     """Two processes that work as one; one is killed after its second checkpoint, then both go on."""
     good = tried = 0
     while tried < count:
-        words = [*DRAWN, *PLAYERS[0], *ALONE, "--steps", str(steps), "--seed", str(5000 + tried)]
+        words = [*DRAWN, *PLAYERS[0], *WORKERS[0], "--steps", str(steps), "--seed", str(5000 + tried)]
         whole = together(*words)
         expected = state_of(whole.out.strip())
         ended = together(*words, kill_second_after=moments.uniform(0, 1))
@@ -285,7 +285,7 @@ def full(steps: int, moments: random.Random, count: int = 4) -> Row:
         return Row(fault, 0, 0, "not tried: no user namespaces here")
     good = 0
     for seed in range(6000, 6000 + count):
-        words = [*DRAWN, *PLAYERS[seed % 2], *ALONE, "--steps", str(steps), "--seed", str(seed)]
+        words = [*DRAWN, *PLAYERS[seed % 2], *WORKERS[seed // 2 % 2], "--steps", str(steps), "--seed", str(seed)]
         whole, length = undisturbed(words)
         wait = moments.uniform(0, length / 4)
         folder = Path(f"full{seed}")
@@ -317,7 +317,15 @@ def stopped(
         begun: only runs that have a checkpoint and one before it.
     """
     while count:
-        words = [*DRAWN, *PLAYERS[seed % len(PLAYERS)], *ALONE, "--steps", str(steps), "--seed", str(seed)]
+        words = [
+            *DRAWN,
+            *PLAYERS[seed % len(PLAYERS)],
+            *WORKERS[seed // 2 % 2],
+            "--steps",
+            str(steps),
+            "--seed",
+            str(seed),
+        ]
         whole, length = undisturbed(words)
         ended = run("train", *words, kill_after=moments.uniform(0.3, 0.8) * length, number=getattr(signal, name))
         identity = started(ended.out)

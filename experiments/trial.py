@@ -114,10 +114,17 @@ def checkpoint(identity: str) -> Path:
 
 def state_of(identity: str) -> dict[str, Any]:
     """All that must not depend on what happened to a run."""
-    parts = torch.load(checkpoint(identity), weights_only=True)
-    lines = read_lines(checkpoint(identity).parents[1])
+    folder = checkpoint(identity).parents[1]
+    parts, best = (
+        torch.load(checkpoint(identity).with_name(name), weights_only=True) for name in ("last.pt", "best.pt")
+    )
+    lines = read_lines(folder)
+    # before.pt is that of an earlier save or, after a fall back, not there; bad_step.pt is there where one was.
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return {
         "parts": {name: value for name, value in parts.items() if name != "config"},
+        "best": {name: value for name, value in best.items() if name != "config"},
+        "files": sorted(files - {f"checkpoints/{name}" for name in ("before.pt", "bad_step.pt")}),
         "lines": [{name: value for name, value in line.items() if name not in TIMES} for line in lines],
     } | stored(identity)
 

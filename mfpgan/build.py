@@ -26,7 +26,7 @@ from mfpgan.models.discriminator import ARCHITECTURES, INPUTS, MFPDiscriminator
 from mfpgan.models.generator import MFPResNetUNet, encoder_state
 from mfpgan.models.presentation import PRESENTATIONS
 from mfpgan.training.adversary import Adversary, AnyAdversary, NoAdversary
-from mfpgan.training.checkpoint import BEST, load_checkpoint, write_safetensors
+from mfpgan.training.checkpoint import BEFORE, BEST, load_checkpoint, write_safetensors
 from mfpgan.training.ema import averaged_state
 from mfpgan.training.replicas import check_every, share_statistics
 from mfpgan.training.rules import Rules
@@ -260,9 +260,16 @@ def load_generator(
         path = path.with_name(BEST)
         if not path.is_file():
             raise InputError(
-                f"--weights best: run {folder.name[:8]} was never validated, or is not on this machine; use last."
+                f"--weights best: run {folder.name[:8]} was never validated, or is not on this machine; use --weights last."
             )
-    parts = load_checkpoint(path)
+    try:
+        parts = load_checkpoint(path)
+    except InputError as error:
+        if weights == "best" or not (path.with_name(BEFORE).is_file() or path.with_name(BEST).is_file()):
+            raise
+        raise InputError(
+            f"{error} `mfpgan train --resume {folder.name[:8]}` goes on from the one before it; --weights best evaluates the best."
+        ) from None
     generator = MFPResNetUNet(config.width, click_encoding(config))
     state = parts["generator"]
     if weights == "ema":

@@ -206,8 +206,8 @@ def _talking() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ProcessLostError(
-            f"another process of this run has ended or does not answer ({_reason(error)}), so this one ends too; what was "
-            "saved last is whole, `mfpgan train --resume RUN_ID` goes on from there."
+            "another process of this run has ended or does not answer, so this one ends too; what was saved last is whole, and "
+            "a training goes on from there with --resume."
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 import warnings
 import zipfile
@@ -26,7 +27,8 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     one, never half of one. After an exception in the block the old one stays.
 
     Args:
-        keep: what the old file is called from then on. Who is killed between the two renames leaves that one alone.
+        keep: what the old file is called from then on. Where the file system has no hard links, who is killed between the two
+            renames leaves that one alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -37,7 +39,7 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(beside).chmod(0o644)
         if keep is not None and path.exists():
-            path.replace(keep)
+            _keep(path, keep)
         Path(beside).replace(path)
         _settle(path.parent)
     except OSError as error:  # a full disk is reported of a descriptor, which has no name
@@ -45,6 +47,23 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
         raise
     finally:
         Path(beside).unlink(missing_ok=True)
+
+
+def _keep(path: Path, keep: Path) -> None:
+    """The file under a second name too, in place of what had it."""
+    beside = keep.with_name(f".{keep.name}.{os.getpid()}.part")
+    try:
+        beside.unlink(missing_ok=True)
+        beside.hardlink_to(path)
+        beside.replace(keep)
+    except OSError:
+        path.replace(keep)
+
+
+def clean(folder: Path) -> None:
+    """Remove what `atomic_file` left in a folder when its process was killed; for who alone writes there."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def _settle(folder: Path) -> None:
@@ -80,6 +99,10 @@ def read_weights(path: Path, what: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file, expected {what}.") from None
+    except pickle.UnpicklingError as error:
+        holds = "it holds more than tensors and plain values, which might run code and is not read"
+        reason = holds if str(error).startswith("Weights only load failed") else reason_of(error)
+        raise InputError(f"{path}: not readable as {what} ({reason}).") from None
     except Exception as error:  # a broken pickle raises whatever its bytes happen to trigger
         raise InputError(f"{path}: not readable as {what} ({reason_of(error, without=str(path))}).") from None
 
@@ -92,7 +115,10 @@ def _check_sums(path: Path) -> None:
         Exception: whatever zipfile finds.
     """
     with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":  # torch's own test
+        head = file.read(4)
+        if head[:1] not in (b"P", b"\x80"):  # torch would take any byte for an order
+            raise ValueError("it is no file of torch")
+        if head != b"PK\x03\x04":  # torch's own test
             return
     with zipfile.ZipFile(path) as records:
         for record in records.infolist():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -19,7 +20,7 @@ from mfpgan.data.policy import repeat_factors
 from mfpgan.data.synthetic import SyntheticDataSet
 from mfpgan.losses.adversarial import ADVERSARIAL
 from mfpgan.models.presentation import PRESENTATIONS
-from mfpgan.tracking import CHECKPOINT
+from mfpgan.tracking import CHECKPOINT, NoRun
 from mfpgan.training.adversary import Adversary, NoAdversary
 from mfpgan.training.checkpoint import save_checkpoint
 from mfpgan.training.ema import running_mean
@@ -288,3 +289,44 @@ def test_a_damaged_index_is_not_taken_for_a_missing_photo(monkeypatch: pytest.Mo
     monkeypatch.setattr(SyntheticDataSet, "__getitem__", damaged)
     with pytest.raises(DamagedError):
         build.training_data(config(data="synthetic", val_data="none"))
+
+
+def test_weights_of_a_run_last_best_and_for_other_programs(tmp_path: Path) -> None:
+    """After steps 2 and 4 a validation; the second one finds less."""
+    config = TrainConfig.from_mapping(
+        {"data": "synthetic", "adv": "off", "size": 96, "width": 0.1, "steps": 4, "batch_size": 2, "encoder_weights": "none",
+         "precision": "fp32", "device": "cpu", "workers": 0, "eval_every": 2, "val_images": 1}, "test",
+    )  # fmt: skip
+    generator = build.generator_of(config)[0]
+    trainer = build.trainer(config, build.training_data(config), NoRun(tmp_path), generator)
+    found = iter([0.7, 0.3])
+    trainer.validate = lambda: {"val/iou": next(found)}  # type: ignore[method-assign]
+    weights: dict[int, dict[str, torch.Tensor]] = {}
+    trainer.train(
+        lambda report: weights.update({report.step: {k: v.clone() for k, v in generator.state_dict().items()}})
+    )
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    files = build.export_weights(tmp_path)
+    assert [path.name for path in files] == ["last.pt", "weights.safetensors", "best.pt", "best.safetensors"]
+    for which, name, step in (("last", "weights", 4), ("best", "best", 2)):
+        loaded, _, at = build.load_generator(tmp_path, torch.device("cpu"), which)  # type: ignore[arg-type]
+        exported = safetensors.torch.load_file(tmp_path / "checkpoints" / f"{name}.safetensors")
+        assert at == step
+        for key, value in weights[step].items():
+            assert torch.equal(loaded.state_dict()[key], value)
+            assert torch.equal(exported[key], value)
+    (tmp_path / "checkpoints" / "last.pt").write_bytes(b"PK")
+    with pytest.raises(
+        InputError,
+        match=r"last\.pt: not readable .* goes on from the one before it; --weights best evaluates the best\.$",
+    ):
+        build.load_generator(tmp_path, torch.device("cpu"))
+
+
+def test_the_steps_between_checks_for_drift_reach_the_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MFPGAN_CHECK_PROCESSES", "7")
+    config = TrainConfig.from_mapping(
+        {"data": "synthetic", "adv": "off", "width": 0.1, "encoder_weights": "none", "device": "cpu"}, "test"
+    )
+    trainer = build.trainer(config, build.training_data(config), NoRun(tmp_path), build.generator_of(config)[0])
+    assert trainer.check_every == 7

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from mfpgan.files import read_weights, write_atomically
+from mfpgan.files import clean, read_weights, write_atomically
 from mfpgan.training.checkpoint import load_checkpoint, save_checkpoint, write_safetensors
 from mfpgan.types import InputError
 
@@ -125,3 +126,52 @@ def test_a_truncated_checkpoint_is_refused(cut: float, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
     with pytest.raises(InputError, match=r"last\.pt"):
         load_checkpoint(path)
+
+
+def test_the_file_never_lacks_while_the_old_one_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at any rename, there is a checkpoint under its usual name."""
+    path, before = tmp_path / "last.pt", tmp_path / "before.pt"
+    for number in range(3):
+        save_checkpoint(path, {"step": number, "generator": {}}, keep=True)
+    assert [load_checkpoint(one)["step"] for one in (path, before)] == [2, 1]
+    steps: list[list[int]] = []
+    rename = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        done = rename(self, target)
+        steps.append([load_checkpoint(one)["step"] for one in (path, before)])
+        return done
+
+    monkeypatch.setattr(Path, "replace", watched)
+    save_checkpoint(path, {"step": 3, "generator": {}}, keep=True)
+    assert steps == [[2, 2], [3, 2]]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["before.pt", "last.pt"]
+
+
+def test_without_hard_links_the_old_file_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(Path, "hardlink_to", none)
+    for number in range(2):
+        save_checkpoint(tmp_path / "last.pt", {"step": number, "generator": {}}, keep=True)
+    assert [load_checkpoint(tmp_path / name)["step"] for name in ("last.pt", "before.pt")] == [1, 0]
+
+
+def test_what_a_killed_process_left_is_cleaned(tmp_path: Path) -> None:
+    for name in (".last.pt.x7f.part", "last.pt", "notes.part"):
+        (tmp_path / name).touch()
+    clean(tmp_path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["last.pt", "notes.part"]
+
+
+def test_why_a_file_of_weights_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    for content, reason in (
+        (b"hello\n", "it is no file of torch"),
+        (pickle.dumps(Bomb(), 2), "it holds more than tensors and plain values, which might run code and is not read"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            read_weights(path, "weights")
+        assert str(caught.value) == f"{path}: not readable as weights ({reason})."

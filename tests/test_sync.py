@@ -377,3 +377,19 @@ def test_a_server_that_comes_late_and_is_killed_in_the_middle(
     assert len(pictures(store, done.mlflow_id)) == 1
     assert history(store, done.mlflow_id, "train/loss") == [(step, 1 / step) for step in range(1, last + 1)]
     assert store.run(done.mlflow_id, Path("runs")).status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": 3, "time": null, "train/loss": 1}', '{"step": 3, "time": "x", "train/loss": 1}', '{"step": 3, "time": NaN, "train/loss": 1}',
+     '{"step": 3, "time": 1e300, "train/loss": 1}', '{"step": 1e99, "time": 5, "train/loss": 1}', '{"step": 99999999999999999999, "time": 5, "a": 1}',
+     '{"step": -1, "time": 5, "train/loss": 1}', '{"step": 3, "time": 5, "NoC@90": 1, "": 1, "../..": 1}'],
+)  # fmt: skip
+def test_a_line_that_nobody_wrote_stops_no_sync(line: str, store: Store, away: Callable[[], None]) -> None:
+    run = trained(2)
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    away()
+    done = tracking.sync(tracking.find_run(run.id))
+    assert done.sent.numbers == 4
+    assert history(store, done.mlflow_id, "train/loss") == [(1, 1.0), (2, 0.5)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -253,7 +254,7 @@ def test_a_fault_does_not_reach_the_checkpoint(fault: str, tmp_path: Path) -> No
 
     trainer.batches = spoilt
     named = {"photo": "segmentation loss", "generator": "generator's gradient", "discriminator": "--d-lr"}[fault]
-    with pytest.raises(NotFiniteError, match="step 2; the last checkpoint, if there is one, is as it was") as caught:
+    with pytest.raises(NotFiniteError, match="step 2; the last checkpoint is as it was") as caught:
         trainer.train(watch)
     assert named in str(caught.value)
     kept = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
@@ -515,3 +516,72 @@ def test_photos_that_vanish_during_the_run_end_it_with_a_checkpoint(tmp_path: Pa
 def test_an_epoch_is_as_long_as_its_samples() -> None:
     config = TrainConfig(epochs=3, batch_size=4, objects_per_image=5)
     assert Plan.of(config, images=7).steps == ceil(3 * 7 * 5 / 4)
+
+
+def test_an_unreadable_validation_photo_loses_no_line(tmp_path: Path) -> None:
+    """Its step's numbers are in no line yet; the run that goes on writes them, and validates after all."""
+    changes = {**EVERYTHING, "steps": 4, "eval_every": 2, "save_every": 2, "val_images": 1, "log_every": 1}
+    whole = make(tmp_path / "whole", **changes)
+    lines: list[tuple[int, dict[str, float]]] = []
+    whole.run.log = lambda metrics, step: lines.append((step, dict(metrics)))  # type: ignore[method-assign]
+    whole.train(lambda _: None)
+
+    broken = make(tmp_path / "broken", **changes)
+    found: list[tuple[int, dict[str, float]]] = []
+    broken.run.log = lambda metrics, step: found.append((step, dict(metrics)))  # type: ignore[method-assign]
+    mended = broken.validation
+
+    def unreadable() -> Iterator[Batch]:
+        raise InputError("b.jpg: broken.")
+        yield
+
+    broken.validation = unreadable
+    with pytest.raises(InputError, match=r"b\.jpg"):
+        broken.train(lambda _: None)
+    again = make(tmp_path / "broken", **changes)
+    again.validation = mended
+    again.run.log = broken.run.log  # type: ignore[method-assign]
+    again.load_state_dict(load_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pt"))
+    again.train(lambda _: None)
+    timeless = [
+        [(step, {k: v for k, v in line.items() if "second" not in k}) for step, line in run] for run in (lines, found)
+    ]
+    assert [step for step, _ in lines] == [1, 2, 3, 4]
+    assert timeless[0] == timeless[1]
+
+
+ODD_PARTS: dict[str, Any] = {
+    "a moment of one number": lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
+    "a moment of the discriminator of one number": lambda state: state["adversary"]["optimizer"]["state"][0].update(exp_avg_sq=torch.zeros(1)),
+    "a moment that is no number": lambda state: state["optimizer"]["state"][0]["exp_avg"].fill_(float("nan")),
+    "a step that is a row": lambda state: state["optimizer"]["state"][0].update(step=torch.zeros(2)),
+    "no second moment": lambda state: state["optimizer"]["state"][0].pop("exp_avg_sq"),
+    "moments of a weight that is none": lambda state: state["optimizer"]["state"].update({10**6: {}}),
+    "a state that is a list": lambda state: state["optimizer"].update(state=[]),
+    "no groups": lambda state: state["optimizer"].update(param_groups=[]),
+    "a rate that is a word": lambda state: state["optimizer"]["param_groups"][0].update(lr="fast"),
+    "no optimizer of the discriminator": lambda state: state["adversary"].update(optimizer=None),
+    "norms that are a number": lambda state: state["adversary"].update(norms=5),
+    "a watchdog that counts words": lambda state: state["watchdog"].update(count="x"),
+    "a watchdog's log without its numbers": lambda state: state["watchdog"].update(logs=[{}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD_PARTS)
+def test_a_state_that_does_not_fit_is_refused_before_anything_computes_with_it(what: str, tmp_path: Path) -> None:
+    """A fused optimizer reads past the end of a moment that is too short."""
+    first = run_of(tmp_path)
+    state = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    assert state["optimizer"]["state"], first
+    ODD_PARTS[what](state)
+    with pytest.raises(InputError, match="the checkpoint does not fit this version of mfpgan"):
+        make(tmp_path, **SHORT).load_state_dict(state)
+
+
+SHORT = {"adv": "hinge", "steps": 1, "val_data": "none"}
+
+
+def run_of(folder: Path) -> Trainer:
+    trainer = make(folder, **SHORT)
+    trainer.train(lambda _: None)
+    return trainer

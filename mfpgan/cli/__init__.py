@@ -120,7 +120,7 @@ def train(
     from mfpgan.training.replicas import DriftError
     from mfpgan.training.trainer import StepReport
 
-    if resume:
+    if resume is not None:
         beside = {"config": file, "set": settings or None, "name": name, "tag": tags or None}
         with display.Watch("open") as watch:
             job = TrainingJob.resume(resume, options | beside, watch.update)

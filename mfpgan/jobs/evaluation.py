@@ -69,7 +69,9 @@ class EvaluationJob:
         device = pick_device(self.config.device)
         distributed.check_device(device)
         precision = precision_on(device, self.config.precision)
-        generator, trained, step = build.load_generator(self.folder, device, self.config.weights)
+        generator, trained, step = distributed.together(
+            lambda: build.load_generator(self.folder, device, self.config.weights)
+        )
         single = interactive = None
         if self.config.protocol in ("single", "both"):
             single = evaluate_single(

@@ -12,6 +12,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ from mfpgan.files import write_atomically
 
 LARGEST = sys.float_info.max
 """Stands for infinity, in metrics.jsonl as in MLflow: JSON has no word for it."""
+LAST_STEP = 2**53
+METRIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-. /]{0,249}")
+"""What MLflow takes as a metric's name."""
 LAST_MOMENT = 1e11
 """In seconds since 1970, the year 5138."""
 OF_TRAINING = ("train/", "d/", "val/", "val_ema/")
@@ -127,8 +131,12 @@ def _parse(data: bytes) -> Iterator[dict[str, Any]]:
             values = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(values, dict) and type(values.get("step")) is int:
+        if isinstance(values, dict) and _is_step(values.get("step")) and is_moment(values.get("time", 0)):
             yield values
+
+
+def _is_step(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LAST_STEP
 
 
 def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
@@ -136,8 +144,14 @@ def metrics_of(line: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: math.nan if value is None else float(max(-LARGEST, min(LARGEST, value)))
         for name, value in line.items()
-        if name not in ("step", "time") and (value is None or isinstance(value, (int, float)))
+        if is_name(name) and (value is None or isinstance(value, (int, float)))
     }
+
+
+def is_name(name: str) -> bool:
+    """Whether MLflow takes it as a metric's name, and a line has no other use for it."""
+    parts = name.split("/")
+    return bool(METRIC_NAME.fullmatch(name)) and name not in ("step", "time") and all(part.strip(".") for part in parts)
 
 
 def last_metrics(folder: Path) -> dict[str, float]:

@@ -16,6 +16,7 @@ from mfpgan.tracking.mirror import Counts, Mirror, whole_folder
 from mfpgan.tracking.mlflow_store import Store, StoreError, open_store
 from mfpgan.tracking.run_folder import (
     BEFORE,
+    BEST,
     CHECKPOINT,
     INTERRUPTED,
     RunRecord,
@@ -109,6 +110,9 @@ def fetch(record: RunRecord) -> Path:
             raise StoreError("there is no MLflow store here")
         stored = record.mlflow_id or record.id
         arrived = {name: store.download(stored, name, beside) for name in missing}
+        if CHECKPOINT in arrived and not (record.folder / BEST).is_file():
+            with contextlib.suppress(StoreError):  # a run that was never validated has none
+                arrived = {BEST: store.download(stored, BEST, beside)} | arrived
         for name, path in arrived.items():  # config.yaml last: a folder that has it is complete
             (record.folder / name).parent.mkdir(parents=True, exist_ok=True)
             path.replace(record.folder / name)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from mfpgan.files import write_atomically
-from mfpgan.tracking.metrics_file import is_moment, json_value, last_metrics, last_moment
+from mfpgan.tracking.metrics_file import is_moment, is_name, json_value, last_metrics, last_moment
 from mfpgan.types import InputError, quoted
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -32,7 +32,9 @@ CHECKPOINT = "checkpoints/last.pt"
 """What a run's folder and its MLflow artifacts both call the checkpoint."""
 BEFORE = "checkpoints/before.pt"
 """The checkpoint before it, in the folder only."""
-CHECKPOINTS = (CHECKPOINT, "checkpoints/best.pt", "checkpoints/*.safetensors")
+BEST = "checkpoints/best.pt"
+"""The best by validation."""
+CHECKPOINTS = (CHECKPOINT, BEST, "checkpoints/*.safetensors")
 """They change while a run goes on."""
 ARTIFACTS = ("config.yaml", "environment.json", *CHECKPOINTS, "eval/*/*", "diagnosis/*")
 """Files that MLflow has too, as patterns in the run's folder."""
@@ -44,7 +46,6 @@ RESERVED = ("mlflow.", "mfpgan.")
 """Beginnings of tags that are not the user's."""
 LONGEST_TAG = 5000
 _TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-. /]{0,249}")
-_METRIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-. /]{0,249}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +232,7 @@ def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
         ValueError: a name that MLflow or metrics.jsonl would not take.
     """
     for name in metrics:
-        parts = name.split("/")
-        if not _METRIC_NAME.fullmatch(name) or name in ("step", "time") or not all(part.strip(".") for part in parts):
+        if not is_name(name):
             raise ValueError(
                 f"metric name {name!r}: use letters, digits and _ - . / or a space, begin with a letter or digit "
                 "(NoC_90, not NoC@90), and not the words step or time"

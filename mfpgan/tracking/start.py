@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from mfpgan.files import write_atomically
+from mfpgan.files import clean, write_atomically
 from mfpgan.tracking.metrics_file import go_back
 from mfpgan.tracking.mirror import Mirror, Outbox, whole_folder
 from mfpgan.tracking.mlflow_store import (
@@ -29,6 +29,7 @@ from mfpgan.tracking.mlflow_store import (
 from mfpgan.tracking.records import fetch, find_run
 from mfpgan.tracking.run import TrackedRun, warn
 from mfpgan.tracking.run_folder import (
+    CHECKPOINT,
     CHECKPOINTS,
     RunRecord,
     beginning,
@@ -125,6 +126,7 @@ def resume_run(run_id: str, root: Path = Path("runs"), *, step: int, lock: FileL
     host = platform.node()
     if record.status == "RUNNING" and record.host not in ("", host):
         warn(f"run {record.id[:8]} was being trained on {record.host}, and nobody here can see whether it still is.")
+    clean((record.folder / CHECKPOINT).parent)  # each as large as a checkpoint
     go_back(record.folder, step)
     record = replace(record, status="RUNNING", ended=None, metrics={}, host=host)
     write_record(record)

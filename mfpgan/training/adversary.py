@@ -281,7 +281,10 @@ class Adversary:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.discriminator.load_state_dict(state["discriminator"])
         load_optimizer(self.optimizer, state["optimizer"])
-        self._norms = state["norms"]
+        norms = state["norms"]
+        if type(norms) is not list or len(norms) not in (0, 2) or any(type(norm) is not float for norm in norms):
+            raise ValueError("the adversary's smoothed norms are no two numbers")
+        self._norms = norms
 
     def _present(self, batch: Batch, masks: Tensor, chance: list[torch.Generator]) -> Tensor:
         """One or more masks for each photo, one after the other, as they are shown; empty where pixels do not count.

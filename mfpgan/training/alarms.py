@@ -6,6 +6,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # of typing, pydantic takes those from Python 3.12 on only
+
 WINDOW = 10
 """Logged steps that an alarm looks back on."""
 WATCHED = ("d/real_accuracy", "d/fake_accuracy", "d/spread", "d/gap")
@@ -16,6 +19,20 @@ PATIENCE = 30
 BLIND_ACCURACY, BLIND_GAP = 0.52, 0.05
 """Mean accuracy, and gap as a share of the logits' spread, below which it is blind to the mask."""
 SOFTNESS_AUC = 0.9
+
+_Log = TypedDict("_Log", dict.fromkeys(WATCHED, float))  # type: ignore[misc]
+
+
+class _Told(TypedDict):
+    """What `Watchdog.state_dict` says."""
+
+    logs: list[_Log]
+    count: int
+    softness: float
+    said: list[float]
+
+
+_STATE = TypeAdapter(_Told)
 
 
 class Watchdog:
@@ -53,10 +70,11 @@ class Watchdog:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Go on from `state_dict()`. Raises ValueError if it is none."""
+        told = _STATE.validate_python(state, strict=True)
         self._logs.clear()
-        self._logs.extend(state["logs"])
-        self._count, self._softness, self._said = state["count"], state["softness"], set(state["said"])
+        self._logs.extend({name: float(log[name]) for name in WATCHED} for log in told["logs"])  # type: ignore[literal-required]
+        self._count, self._softness, self._said = told["count"], told["softness"], set(told["said"])
 
     def _alarms(self) -> dict[float, str]:
         """What there is to say now, by level, the most serious first."""

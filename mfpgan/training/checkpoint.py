@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -48,13 +49,32 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """Go on from an optimizer's state dict, also where weights lie in another memory layout than where it was saved.
 
     torch keeps the layout of what it loads, and its fused optimizers read weights and moments side by side from memory: in
-    another order, each weight would get the moments of another one.
+    another order, each weight would get the moments of another one, and past the end of a shorter one they read and write
+    whatever is there. Of the groups only the rate is taken, which a schedule may have changed; the rest is the optimizer's own.
+
+    Raises:
+        ValueError: it is not the state of an Adam over these weights.
     """
-    optimizer.load_state_dict(state)
-    for weight, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if isinstance(value, Tensor) and value.shape == weight.shape:
-                moments[name] = torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    moments = state.get("state")
+    if not isinstance(moments, dict) or not set(moments) <= set(range(len(weights))):
+        raise ValueError("an optimizer's state is of other weights")
+    for number, found in moments.items():
+        if not isinstance(found, dict) or found.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError("an optimizer's state is not Adam's")
+        shapes = {"step": torch.Size(), "exp_avg": weights[number].shape, "exp_avg_sq": weights[number].shape}
+        for name, shape in shapes.items():
+            if not _is_plain(found[name]) or found[name].shape != shape or not torch.isfinite(found[name]).all():
+                raise ValueError(f"an optimizer's {name} is of another shape or holds NaN")
+    groups = optimizer.state_dict()["param_groups"]
+    for group, saved in zip(groups, state["param_groups"], strict=True):
+        if type(saved["lr"]) is not float or not 0 <= saved["lr"] < math.inf:
+            raise ValueError("an optimizer's rate is no number")
+        group["lr"] = saved["lr"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    for weight, own in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            own[name] = torch.empty_like(weight, requires_grad=False).copy_(own[name])
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -84,15 +104,15 @@ def load_last(path: Path) -> tuple[dict[str, Any], str]:
     """The last checkpoint, or the one before it where that one is damaged; then a sentence about it, otherwise "".
 
     Raises:
-        InputError: neither can be used; about the last one.
+        InputError: neither can be used.
     """
     try:
         return load_checkpoint(path), ""
     except InputError as error:
         try:
             parts = load_checkpoint(path.with_name(BEFORE))
-        except InputError:
-            raise error from None
+        except InputError as other:
+            raise InputError(f"{error} Nor can the one before it be used: {other}") from None
         return parts, f"{error} Going on from the one before it, of step {parts['step']}."
 
 
@@ -103,7 +123,15 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], metadata: Mappi
 
 
 def _fits(name: str, value: object) -> bool:
-    return name in PARTS and isinstance(value, PARTS[name])
+    if name not in PARTS or not isinstance(value, PARTS[name]) or isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return value >= 0
+    if name == "skipped":
+        return isinstance(value, list) and all(type(item) is int for item in value)
+    if name == "pending" and isinstance(value, dict):
+        return all(isinstance(key, str) and type(number) is float for key, number in value.items())
+    return True
 
 
 def _is_plain(value: object) -> bool:

@@ -20,8 +20,8 @@ def check_finite(value: Tensor, name: str, step: int, advice: str) -> None:
     """
     if not torch.isfinite(value):
         raise NotFiniteError(
-            f"the {name} became {value.item()} at step {step + 1}; the last checkpoint, if there is one, is as it was. "
-            f"{advice}, or use --precision fp32."
+            f"the {name} became {value.item()} at step {step + 1}; the last checkpoint is as it was. {advice} in a new run, or use "
+            "--precision fp32 there."
         )
 
 

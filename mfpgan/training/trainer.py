@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,14 +168,14 @@ class Trainer:
         try:
             self._train(watch)
             distributed.any_process(False)  # nobody leaves before the leading one has saved
-        except InputError:  # of a batch, before its step: the files can be mended and the run go on
+        except InputError:  # of a batch before its step, or of a validation: the files can be mended and the run go on
             self.save()
             raise
 
     def _train(self, watch: Callable[[StepReport], None]) -> None:
         if self.pending is not None:  # stopped between a checkpoint and the end of its validation
-            metrics, self.pending = self.pending, None
-            alarm = self._validate(metrics)
+            metrics = dict(self.pending)
+            alarm = distributed.together(lambda: self._validate(metrics))
             self._log(metrics)
             self.save()
             watch(StepReport(self.step, self.plan.steps, metrics, alarm))
@@ -199,11 +200,12 @@ class Trainer:
             alarm = self._watchdog.look(metrics)
             due = last or stop or self.step % self.plan.save_every == 0
             if last or self.step % self.plan.eval_every == 0:
+                self.pending = dict(metrics)  # until its line is written, whatever happens meanwhile
+                self._draw_clicks()
                 if due:  # before the validation: who stops a run may not wait for that
-                    self.pending = metrics
                     self.save()
-                    self.pending = None
-                alarm = " ".join(filter(None, (alarm, self._validate(metrics))))
+                found = distributed.together(partial(self._validate, metrics))
+                alarm = " ".join(filter(None, (alarm, found)))
             if metrics:
                 self._log(metrics)
                 log_started, log_step = time.perf_counter(), self.step
@@ -225,6 +227,7 @@ class Trainer:
         if "d/real_accuracy" in metrics:
             metrics["d/alarm"] = self._watchdog.level
         self.run.log(metrics, self.step)
+        self.pending = None
 
     def _validate(self, metrics: dict[str, float]) -> str:
         """Validate into `metrics`, keep the weights if they are the best so far; what there is to say about it."""
@@ -248,14 +251,15 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             if kept is None:
                 distributed.together(lambda: self._save_bad_step(ids, what))  # nobody leaves before it is there
-                raise
+                left = f" All {self._bad_steps} steps that may be left out were." if self._bad_steps else ""
+                raise NotFiniteError(f"{what}{left} Its state and batch are in checkpoints/{BAD_STEP}.") from error
             buffers, adversary = kept
             for name, buffer in self.generator.named_buffers():
                 buffer.copy_(buffers[name])
             self.adversary.load_state_dict(adversary)
             self._bad_steps += 1
             count = f"{self._bad_steps} of at most {self.config.skip_bad_steps}"
-            return _Stepped({}, (f"step {self.step + 1} ({', '.join(ids)}), {count}: {what}",))
+            return _Stepped({}, (f"{what.split(';', maxsplit=1)[0]} ({count}; objects {', '.join(ids)}).",))
 
     def _save_bad_step(self, ids: list[str], what: str) -> None:
         if distributed.leads():
@@ -326,8 +330,14 @@ class Trainer:
 
         return norm
 
+    def _draw_clicks(self) -> None:
+        """Those of the last training batch, while they are known: a validation that is made good later does not know them."""
+        if distributed.leads() and self._last_play:
+            title = f"simulated clicks ({self.config.clicks}), step {self.step}"
+            self.run.image("train_clicks", clicks_sheet(*self._last_play, title), self.step)
+
     def validate(self) -> dict[str, float]:
-        """Validate, and draw the first validation objects and the clicks of the last training batch.
+        """Validate, and draw the first validation objects.
 
         In the leading process alone, so that the numbers are to the bit those of one process: the others find nothing.
         """
@@ -336,9 +346,6 @@ class Trainer:
         found = self._validated(self.generator)
         for number, picture in enumerate(found.pictures):
             self.run.image(f"val_triplet_{number}", picture, self.step)
-        if self._last_play:
-            title = f"simulated clicks ({self.config.clicks}), step {self.step}"
-            self.run.image("train_clicks", clicks_sheet(*self._last_play, title), self.step)
         metrics = found.metrics | self.adversary.probe(
             lambda: with_maps(self.validation(), encoding_of(self.generator), self.device)
         )
@@ -406,7 +413,7 @@ class Trainer:
             self._skips.load_state_dict(state["skipped"])
             self._best, self.pending, self._bad_steps = state["best"], state["pending"], state["bad_steps"]
             self._saved_step = self.step
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[-1].strip().rstrip(".")
             raise InputError(
                 f"the checkpoint does not fit this version of mfpgan ({reason}); start a new run."
