@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mfpgan import distributed, tracking
 from mfpgan.clicks.encoding import USUAL_RADIUS_PX
-from mfpgan.config import EvalConfig, TrainConfig
+from mfpgan.config import EvalConfig, TrainConfig, WeightsName
 from mfpgan.data import DATASETS, Progress, Request, Role, find_default, open_dataset, recognise
 from mfpgan.data.columns import DamagedError
 from mfpgan.data.folder import has_split
@@ -244,7 +244,7 @@ def trainer(config: TrainConfig, data: TrainingData, run: tracking.Run, generato
 
 
 def load_generator(
-    folder: Path, device: torch.device, weights: Literal["last", "best", "ema"] = "last"
+    folder: Path, device: torch.device, weights: WeightsName = "last"
 ) -> tuple[MFPResNetUNet, TrainConfig, int]:
     """The trained generator of a run folder, its config and the step it was saved at.
 

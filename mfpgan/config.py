@@ -70,6 +70,7 @@ InputName = Literal["image-clicks-mask", "image-mask", "clicks-mask", "mask"]
 ArchitectureName = Literal["patch", "multiscale"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 ProtocolName = Literal["single", "interactive", "both"]
+WeightsName = Literal["last", "best", "ema"]
 
 
 class _Config(BaseModel):
@@ -442,7 +443,7 @@ class EvalConfig(_Config):
     """User of the interactive protocol; its parameters with --set robot.NAME=VALUE. Any but center is played beside it."""
     repeats: int = Field(1, ge=1, le=1000)
     """Times that a robot with chance plays every object, each time with other luck."""
-    weights: Literal["last", "best", "ema"] = "last"
+    weights: WeightsName = "last"
     """The generator as training left it, as it was when val/iou was highest, or the running mean of its weights (of runs with --ema)."""
     zoom: bool = False
     """Show the network everything at the size it was trained at: the photo, then the part round the last mask, as RITM does."""

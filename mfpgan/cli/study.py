@@ -73,6 +73,8 @@ def run(
     question = Study.load(file, settings)
     with display.Watch("open") as watch:
         survey = cells.Survey.of(question, progress=watch.update)
+    for note in dict.fromkeys(entry.note for entry in survey.evaluations):
+        display.say(note)
     if dry_run:
         _list(survey, jobs or 1)
         for sentence in origin.differences(survey):

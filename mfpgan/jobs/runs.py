@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from mfpgan import build, tracking
-from mfpgan.config import TrainConfig
+from mfpgan.config import TrainConfig, WeightsName
 from mfpgan.devices import pick_device
 from mfpgan.models.generator import MFPResNetUNet
 
 RUNS = Path("runs")
 
 
-def load_run(
-    run_id: str, device: str = "auto", weights: Literal["last", "best", "ema"] = "last"
-) -> tuple[MFPResNetUNet, TrainConfig]:
+def load_run(run_id: str, device: str = "auto", weights: WeightsName = "last") -> tuple[MFPResNetUNet, TrainConfig]:
     """The trained generator of a run, in eval mode, and the config it was trained with.
 
     Args:

@@ -65,7 +65,9 @@ class Line:
             return f"more seeds will not give an interval of +-{self.effect:g}, only more images would"
         if needed <= seeds:
             return f"the interval is +-{self.number(self.found.half_width)}"
-        return f"about {needed - seeds} more seeds would give an interval of +-{self.effect:g}"
+        return (
+            f"about {needed - seeds} more seed{'s' * (needed - seeds > 1)} would give an interval of +-{self.effect:g}"
+        )
 
     @property
     def interval(self) -> str:

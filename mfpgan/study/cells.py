@@ -38,6 +38,8 @@ class Evaluation(NamedTuple):
     """Name of its folder below eval/ of a run."""
     digest: str
     """Of the data."""
+    note: str
+    """A sentence that says what data was taken."""
 
 
 def evaluations_of(study: Study, progress: Callable[[int, int], None] | None = None) -> list[Evaluation]:
@@ -54,9 +56,10 @@ def evaluations_of(study: Study, progress: Callable[[int, int], None] | None = N
     for config in study.evaluations:
         key = tuple(getattr(config, name) for name in _EVALUATION_DATA)
         if key not in opened:
-            opened[key] = build.open_data(config, "eval", progress)[0]
-        data = opened[key]
-        found.append(Evaluation(config, prefix_of(data, config), data.digest()))
+            data, _, note = build.open_data(config, "eval", progress)
+            opened[key] = data, note
+        data, note = opened[key]
+        found.append(Evaluation(config, prefix_of(data, config), data.digest(), note))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image as PillowImage
@@ -74,44 +74,43 @@ def write_sheets(
     paths: Mapping[str, Sequence[Paths]],
     reports: Mapping[str, Sequence[Sequence[Report]]],
     folder: Path,
-    data_of: Callable[[Report], DataSet],
+    config: EvalConfig,
 ) -> list[Path]:
-    """best_ARM.png and worst_ARM.png of the first evaluation with clicks, with the networks of the first seed."""
+    """best_ARM.png and worst_ARM.png of the first evaluation with clicks, with the networks of the first seed.
+
+    Args:
+        config: of that evaluation.
+
+    Raises:
+        InputError: its data is not there, or has changed.
+    """
     numbers = [number for number, report in enumerate(reports[found.arms[0]][0]) if report.interactive]
     games = [evaluation for evaluation in found.evaluations if evaluation.curves is not None]
     if not numbers:
         return []
     curves = games[0].curves
     assert curves is not None
-    data, files = data_of(reports[found.arms[0]][0][numbers[0]]), []
+    data, files = _data_of(config, reports[found.arms[0]][0][numbers[0]]), []
     for place, arm in enumerate(found.arms[1:], start=1):
         for kind, objects in zip(("best", "worst"), changed_most(curves, place), strict=True):
             runs = paths[found.arms[0]][0][numbers[0]], paths[arm][0][numbers[0]]
             pair = reports[found.arms[0]][0][numbers[0]], reports[arm][0][numbers[0]]
             picture = sheet(
-                (runs[0].parents[2], runs[1].parents[2]), pair, (found.arms[0], arm), data, objects, AT_CLICK,
+                (runs[0].parents[2], runs[1].parents[2]), pair, (found.arms[0], arm), config.weights, data, objects, AT_CLICK,
                 f"{kind} objects for {arm}, by IoU over all clicks and seeds less {found.arms[0]}'s; after {AT_CLICK} clicks, first seed",
             )  # fmt: skip
             files.append(_save(folder, f"{kind}_{arm}", picture))
     return files
 
 
-def usual_data(config: EvalConfig) -> Callable[[Report], DataSet]:
-    """Opens what a report was made on.
-
-    Raises (when called):
-        InputError: it is not there, or has changed.
-    """
-
-    def opened(report: Report) -> DataSet:
-        data, _, _ = build.open_data(config, "eval", None)
-        if data.digest() != report.digest:
-            raise InputError(
-                f"{data.name} has digest {data.digest()}, the reports were made on {report.digest}; give the same --data."
-            )
-        return data
-
-    return opened
+def _data_of(config: EvalConfig, report: Report) -> DataSet:
+    """What a report was made on."""
+    data, _, _ = build.open_data(config, "eval", None)
+    if data.digest() != report.digest:
+        raise InputError(
+            f"{data.name} has digest {data.digest()}, the reports were made on {report.digest}; give the same --data."
+        )
+    return data
 
 
 def _save(folder: Path, name: str, picture: Image) -> Path:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mfpgan import build
+from mfpgan.config import WeightsName
 from mfpgan.devices import pick_device
 from mfpgan.evaluation.report import InteractiveRow, Report
 from mfpgan.figures import Tile, contact_sheet
@@ -31,8 +33,8 @@ def changed_most(curves: NDArray[np.float64], arm: int, count: int = OBJECTS) ->
 
 
 def sheet(
-    folders: tuple[Path, Path], reports: tuple[Report, Report], names: tuple[str, str], data: DataSet,
-    objects: Sequence[int], click: int, title: str,
+    folders: tuple[Path, Path], reports: tuple[Report, Report], names: tuple[str, str], weights: WeightsName,
+    data: DataSet, objects: Sequence[int], click: int, title: str,
 ) -> Image:  # fmt: skip
     """Each object twice, side by side: the reference's mask after some clicks of its own game, and the arm's.
 
@@ -40,6 +42,7 @@ def sheet(
         folders: of the two runs, the reference first.
         reports: their evaluations.
         names: of the two arms.
+        weights: that were evaluated.
         data: what was evaluated.
         objects: their numbers among the report's objects.
         click: after which the masks are drawn.
@@ -48,10 +51,7 @@ def sheet(
         (H, W, 3) uint8, RGB.
     """
     device = pick_device("auto")
-    sessions = [
-        ClickSession(build.load_generator(folder, device)[0], device, report.precision)
-        for folder, report in zip(folders, reports, strict=True)
-    ]
+    sessions = [_session(folder, report, weights, device) for folder, report in zip(folders, reports, strict=True)]
     tiles = []
     for number in objects:
         for session, report, name in zip(sessions, reports, names, strict=True):
@@ -60,6 +60,13 @@ def sheet(
             tiles.append(_tile(session, _sample(data, row), row, click, name))
     height, width = (max(tile.image.shape[axis] for tile in tiles) for axis in (0, 1))
     return contact_sheet([_framed(tile, height, width) for tile in tiles], 4, title)
+
+
+def _session(folder: Path, report: Report, weights: WeightsName, device: torch.device) -> ClickSession:
+    """As the report's game was played."""
+    assert report.interactive is not None
+    generator, config, _ = build.load_generator(folder, device, weights)
+    return ClickSession(generator, device, report.precision, report.interactive.zoom, config.size)
 
 
 def _sample(data: DataSet, row: InteractiveRow) -> Sample:

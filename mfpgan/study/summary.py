@@ -13,7 +13,7 @@ from mfpgan import tracking
 from mfpgan.study.answer import Answer
 from mfpgan.study.cells import RUNS, STUDIES, finished
 from mfpgan.study.file import Study
-from mfpgan.study.report import compared, read_reports, usual_data, write_report, write_sheets
+from mfpgan.study.report import compared, read_reports, write_report, write_sheets
 from mfpgan.types import InputError
 
 KIND = {"kind": "summary"}
@@ -62,7 +62,7 @@ def summarise(study: Study, file: Path, effects: Mapping[str, float]) -> Summary
         config for config, report in zip(study.evaluations, reports[arms[0]][0], strict=True) if report.interactive
     ]
     if games:
-        files += write_sheets(answer, paths, reports, folder, usual_data(games[0]))
+        files += write_sheets(answer, paths, reports, folder, games[0])
     return Summary(answer, files[0], left_out, _record(study, file, answer, files))
 
 
