@@ -41,6 +41,20 @@ def test_every_arm_has_its_first_seed_before_one_has_its_second(tmp_path: Path) 
     assert cells[3].name == "hinge-s7"
 
 
+def test_some_arms_only(tmp_path: Path) -> None:
+    text = GOOD.replace("  hinge:", "  bce: {adv: bce}\n  hinge:")
+    study = load(tmp_path, text)
+    assert [cell.name for cell in study.only("hinge").cells] == ["off-s0", "hinge-s0", "off-s7", "hinge-s7"]
+    assert list(study.only("hinge, off,bce").arms) == list(study.arms)
+    assert [cell.digest for cell in study.only("bce").cells] == [c.digest for c in study.cells if c.arm != "hinge"]
+    with pytest.raises(
+        InputError, match=r"^--arms 'hnge': study \S+ has no such arm, expected some of off, bce, hinge\.$"
+    ):
+        study.only("bce,hnge")
+    with pytest.raises(InputError, match=r"^--arms off: off is the reference; name an arm to compare it with\.$"):
+        study.only("off")
+
+
 def test_the_digest_is_of_what_determines_the_result(tmp_path: Path) -> None:
     digests = [cell.digest for cell in load(tmp_path).cells]
     for same in ("base.device=cpu", "base.workers=1", "base.compile=true", "base.lr=0.001"):  # the last is the default

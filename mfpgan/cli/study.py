@@ -31,6 +31,7 @@ def study() -> None:
 @click.option(
     "--set", "settings", multiple=True, metavar="base.KEY=VALUE", help="Set a key of the study's base; may be repeated."
 )
+@click.option("--arms", metavar="ARM,ARM", help="Only these arms, and the reference; left out: all.")
 @click.option("--jobs", type=click.IntRange(1), help="Cells at a time; left out: one, or as many as SLURM likes.")
 @click.option("--dry-run", is_flag=True, help="List the cells and how far they are, and stop.")
 @click.option("--retry", is_flag=True, help="Try failed cells again.")
@@ -51,6 +52,7 @@ def study() -> None:
 def run(
     file: Path,
     settings: tuple[str, ...],
+    arms: str | None,
     jobs: int | None,
     dry_run: bool,
     retry: bool,
@@ -71,6 +73,8 @@ def run(
     if slurm and launcher == "local":
         raise InputError("--slurm says what jobs of SLURM are given; add --launcher submitit, or leave it out.")
     question = Study.load(file, settings)
+    if arms is not None:
+        question = question.only(arms)
     with display.Watch("open") as watch:
         survey = cells.Survey.of(question, progress=watch.update)
     for note in dict.fromkeys(entry.note for entry in survey.evaluations):
@@ -113,12 +117,13 @@ def run(
     metavar="base.KEY=VALUE",
     help="As for `mfpgan study run`: other values, other cells.",
 )
+@click.option("--arms", metavar="ARM,ARM", help="Only these arms, and the reference; left out: all.")
 @click.option(
     "--effect", "effects", multiple=True, metavar="MEASURE=X",
     help="The difference that is asked about, instead of the file's; such as NoC_85=0.5.",
 )  # fmt: skip
 @computing
-def report(file: Path, settings: tuple[str, ...], effects: tuple[str, ...]) -> None:
+def report(file: Path, settings: tuple[str, ...], arms: str | None, effects: tuple[str, ...]) -> None:
     """Compare the arms of the study FILE with its reference: differences paired by object and seed, with 95 % intervals.
 
     Tables are printed; the page, a CSV and pictures go to studies/NAME/report, and with the file into a run of MLflow. The
@@ -129,7 +134,10 @@ def report(file: Path, settings: tuple[str, ...], effects: tuple[str, ...]) -> N
     from mfpgan.study.file import Study
     from mfpgan.study.summary import summarise
 
-    summary = summarise(Study.load(file, settings), file, dict(map(effect_of, effects)))
+    question = Study.load(file, settings)
+    if arms is not None:
+        question = question.only(arms)
+    summary = summarise(question, file, dict(map(effect_of, effects)))
     show_answer(summary.answer)
     for sentence in summary.left_out:
         display.warn(f"{sentence}; go on with: mfpgan study run {file}")

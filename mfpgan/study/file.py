@@ -122,6 +122,26 @@ class Study(BaseModel):
         check_values(cls, values, str(path))
         return cls(**values)
 
+    def only(self, arms: str) -> Self:
+        """The study with some of its arms; the reference is always one of them.
+
+        Args:
+            arms: names, with commas between them.
+
+        Raises:
+            InputError: one is none of the study's, or only the reference is left.
+        """
+        names = [name.strip() for name in arms.split(",")]
+        for name in names:
+            if name not in self.arms:
+                raise InputError(
+                    f"--arms {quoted(name)}: study {self.name} has no such arm, expected some of {', '.join(self.arms)}."
+                )
+        kept = {name: values for name, values in self.arms.items() if name in (*names, self.reference)}
+        if len(kept) < 2:
+            raise InputError(f"--arms {arms}: {self.reference} is the reference; name an arm to compare it with.")
+        return self.model_copy(update={"arms": kept})
+
     @property
     def cells(self) -> list[Cell]:
         """All trainings; every arm has its first seed before one has its second, so that a study cut short compares."""
