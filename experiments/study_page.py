@@ -2,7 +2,8 @@
 
 python experiments/study_page.py studies/clicks/report --into experiments/README.md
     puts verdicts, warnings and tables between that page's markers `<!-- results: clicks -->` and `<!-- end of results -->`
-    and copies the pictures to docs/study_clicks_NAME.png of the repository
+    and copies the pictures to docs/study_clicks_NAME.png of the repository; of the contact sheets only those of arms
+    named with --sheets ARM ARM, for they are large
 """
 
 from __future__ import annotations
@@ -24,28 +25,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="folder that mfpgan study report made")
     parser.add_argument("--into", type=Path, required=True, metavar="FILE", help="Markdown page with the markers")
+    parser.add_argument(
+        "--sheets", nargs="*", default=[], metavar="ARM", help="arms whose best and worst objects are shown"
+    )
     arguments = parser.parse_args()
     report, page = arguments.report.resolve(), arguments.into.resolve()
     study = report.parent.name
     try:
-        put(page, study, section(report, study, page.parent))
+        put(page, study, section(report, study, page.parent, arguments.sheets))
     except (OSError, InputError) as error:
         parser.error(str(error))
 
 
-def section(report: Path, study: str, beside: Path) -> str:
+def section(report: Path, study: str, beside: Path, sheets: list[str]) -> str:
     """The page of a report without its title, question and expectation, which stand round the markers already.
 
     Args:
         beside: the folder of the page that it goes into.
+        sheets: arms whose contact sheets are kept.
     """
     text = (report / "report.md").read_text(encoding="utf-8")
     text = text[text.index("\n- ") :].strip()  # from the first verdict
-    for name in re.findall(r"!\[\w[^]]*\]\(([^)]+)\.png\)", text):
+    for link, name in re.findall(r"(!\[[^]]+\]\(([^)]+)\.png\))", text):
+        kind, _, arm = name.partition("_")
+        if kind in ("best", "worst") and arm not in sheets:
+            text = text.replace(f"{link}", "")
+            continue
         copy = REPOSITORY / "docs" / f"study_{study}_{name}.png"
         shutil.copyfile(report / f"{name}.png", copy)
         text = text.replace(f"({name}.png)", f"({os.path.relpath(copy, beside)})")
-    return text
+    return text.strip()
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def test_a_report_is_files_and_a_run(there: Path, capfd: pytest.CaptureFixture[s
     page = (folder / "report.md").read_text()
     for text in ("**Question.** Does it help?", "**Expected, before the first run.** No.", "seed 2 is left out"):
         assert text in page
+    assert all(f"({name})" in page for name in pictures)
 
     table = rows(folder / "results.csv")
     reports = {

@@ -54,14 +54,17 @@ def compared(reports: Mapping[str, Sequence[Sequence[Report]]], effects: Mapping
     return answer(evaluations, list(reports), effects)
 
 
-def write_report(found: Answer, folder: Path, title: str, text: str = "") -> list[Path]:
+def write_report(
+    found: Answer, folder: Path, title: str, text: str = "", sheets: Mapping[str, Image] | None = None
+) -> list[Path]:
     """report.md, results.csv and the pictures, in a folder; what was there is replaced.
 
     Args:
         title: of the report.
         text: Markdown under the title: the question and what was expected.
+        sheets: pictures that stand after the others, see `contact_sheets`.
     """
-    drawn = pictures(found, title)
+    drawn = pictures(found, title) | dict(sheets or {})
     links = "\n\n".join(f"![{name}]({name}.png)" for name in drawn)
     parts = [f"# {title}", text, markdown(found), links]
     write_atomically(folder / "report.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
@@ -69,14 +72,13 @@ def write_report(found: Answer, folder: Path, title: str, text: str = "") -> lis
     return [folder / "report.md", folder / "results.csv", *(_save(folder, name, one) for name, one in drawn.items())]
 
 
-def write_sheets(
+def contact_sheets(
     found: Answer,
     paths: Mapping[str, Sequence[Paths]],
     reports: Mapping[str, Sequence[Sequence[Report]]],
-    folder: Path,
     config: EvalConfig,
-) -> list[Path]:
-    """best_ARM.png and worst_ARM.png of the first evaluation with clicks, with the networks of the first seed.
+) -> dict[str, Image]:
+    """{file name without suffix: (H, W, 3) uint8}: "best_ARM" and "worst_ARM" of the first evaluation with clicks, with the networks of the first seed.
 
     Args:
         config: of that evaluation.
@@ -87,20 +89,20 @@ def write_sheets(
     numbers = [number for number, report in enumerate(reports[found.arms[0]][0]) if report.interactive]
     games = [evaluation for evaluation in found.evaluations if evaluation.curves is not None]
     if not numbers:
-        return []
+        return {}
     curves = games[0].curves
     assert curves is not None
-    data, files = _data_of(config, reports[found.arms[0]][0][numbers[0]]), []
+    data = _data_of(config, reports[found.arms[0]][0][numbers[0]])
+    drawn: dict[str, Image] = {}
     for place, arm in enumerate(found.arms[1:], start=1):
         for kind, objects in zip(("best", "worst"), changed_most(curves, place), strict=True):
             runs = paths[found.arms[0]][0][numbers[0]], paths[arm][0][numbers[0]]
             pair = reports[found.arms[0]][0][numbers[0]], reports[arm][0][numbers[0]]
-            picture = sheet(
+            drawn[f"{kind}_{arm}"] = sheet(
                 (runs[0].parents[2], runs[1].parents[2]), pair, (found.arms[0], arm), config.weights, data, objects, AT_CLICK,
                 f"{kind} objects for {arm}, by IoU over all clicks and seeds less {found.arms[0]}'s; after {AT_CLICK} clicks, first seed",
             )  # fmt: skip
-            files.append(_save(folder, f"{kind}_{arm}", picture))
-    return files
+    return drawn
 
 
 def _data_of(config: EvalConfig, report: Report) -> DataSet:

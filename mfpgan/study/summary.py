@@ -13,7 +13,7 @@ from mfpgan import tracking
 from mfpgan.study.answer import Answer
 from mfpgan.study.cells import RUNS, STUDIES, finished
 from mfpgan.study.file import Study
-from mfpgan.study.report import compared, read_reports, write_report, write_sheets
+from mfpgan.study.report import compared, contact_sheets, read_reports, write_report
 from mfpgan.types import InputError
 
 KIND = {"kind": "summary"}
@@ -57,12 +57,11 @@ def summarise(study: Study, file: Path, effects: Mapping[str, float]) -> Summary
     folder = STUDIES / study.name / "report"
     text = [f"**Question.** {study.question}", f"**Expected, before the first run.** {study.expectation}"]
     text += [f"**Careful:** {sentence}." for sentence in left_out]
-    files = write_report(answer, folder, study.name, "\n\n".join(text))
     games = [
         config for config, report in zip(study.evaluations, reports[arms[0]][0], strict=True) if report.interactive
     ]
-    if games:
-        files += write_sheets(answer, paths, reports, folder, games[0])
+    sheets = contact_sheets(answer, paths, reports, games[0]) if games else None
+    files = write_report(answer, folder, study.name, "\n\n".join(text), sheets)
     return Summary(answer, files[0], left_out, _record(study, file, answer, files))
 
 
