@@ -45,7 +45,7 @@ def section(report: Path, study: str, beside: Path, sheets: list[str]) -> str:
         sheets: arms whose contact sheets are kept.
     """
     text = (report / "report.md").read_text(encoding="utf-8")
-    text = text[text.index("\n- ") :].strip()  # from the first verdict
+    text = re.split(r"^\*\*Expected, before the first run\.\*\* .*$", text, maxsplit=1, flags=re.MULTILINE)[-1].strip()
     for link, name in re.findall(r"(!\[[^]]+\]\(([^)]+)\.png\))", text):
         kind, _, arm = name.partition("_")
         if kind in ("best", "worst") and arm not in sheets:

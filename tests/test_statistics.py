@@ -10,6 +10,8 @@ import scipy.stats
 
 from mfpgan.metrics import bootstrap_interval
 from mfpgan.study import statistics
+from mfpgan.study.answer import answer
+from mfpgan.study.measures import Evaluation, Measure
 from mfpgan.study.statistics import difference, holm
 
 
@@ -88,6 +90,7 @@ class World(NamedTuple):
 
 WORLDS = [
     World(1, 60, 0, 1, 0),
+    World(2, 60, 0.3, 1, 0.5),
     World(3, 60, 0.3, 0, 0),
     World(3, 60, 0, 1, 0),
     World(3, 60, 0, 0, 1),
@@ -131,6 +134,20 @@ def test_a_study_of_nothing_seldom_finds_something(world: World) -> None:
 @pytest.mark.parametrize("world", [world for world in WORLDS if not world.of_seeds])
 def test_where_seeds_do_not_differ_the_test_is_right_too(world: World) -> None:
     assert np.mean([one.p < 0.05 for one in studies(world, 0, 400)]) <= 0.07
+
+
+def test_a_grid_of_nothing_seldom_says_better_or_worse() -> None:
+    """Five arms against one reference: each interval by itself leaves 0 out once in twenty, the sentences together too."""
+    rng, said, alone = np.random.default_rng(5), 0, 0
+    measure = Measure("iou", True, 3)
+    for _ in range(300):
+        values = 0.3 * rng.normal(size=(6, 3, 1)) + rng.normal(size=40) + 0.5 * rng.normal(size=(6, 3, 40))
+        evaluation = Evaluation("", ("",) * 40, tuple(range(40)), {measure: values}, None)
+        lines = answer([evaluation], ["off", "a", "b", "c", "d", "e"], {}).lines
+        said += any(line.verdict.endswith((" is better.", " is worse.")) for line in lines)
+        alone += any(line.found.low > 0 or line.found.high < 0 for line in lines)
+    assert said / 300 <= 0.07
+    assert alone / 300 > 0.1, "which is why"
 
 
 def test_a_planted_effect_is_found() -> None:

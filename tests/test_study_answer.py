@@ -26,10 +26,12 @@ NOTHING = Estimate(0, 0, 0)
 def report(ious: list[tuple[float, ...]], overlap: int = 50, name: str = "ab" * 16) -> Report:
     """Two objects an image; IoU after three clicks. In protocol `single` one image, of which `overlap` of 100 pixels are found."""
     rows = tuple(
-        InteractiveRow(f"{n // 2}/{n}", n // 2, CLICKS, iou, iou, {"80": noc(iou, 0.8, 3), "85": noc(iou, 0.85, 3)})
+        InteractiveRow(f"{n // 2}/{n}", n // 2, CLICKS, iou, iou, {str(t): noc(iou, t / 100, 3) for t in (80, 85, 90)})
         for n, iou in enumerate(ious)
     )
-    game = InteractiveResult(3, 0, {"80": NOTHING, "85": NOTHING}, {}, (NOTHING,) * 3, (NOTHING,) * 3, 1, 1, 0, rows)
+    game = InteractiveResult(
+        3, 0, {"80": NOTHING, "85": NOTHING, "90": NOTHING}, {}, (NOTHING,) * 3, (NOTHING,) * 3, 1, 1, 0, rows
+    )
     found = SingleRow("0", 0, CLICKS[:2], {"model": Confusion(overlap, 0, 100 - overlap, 900)})
     return Report(name, 9, "fp32", "cpu", "pears test", "00ff", SingleResult(256, 0, {}, (found,)), game)
 
@@ -46,6 +48,8 @@ def test_reports_become_arrays() -> None:
     assert {measure.name: values.tolist() for measure, values in game.values.items()} == {
         "NoC_80": [[[3, 3], [3, 2]], [[2, 2], [2, 2]]],
         "NoC_85": [[[3, 3], [3, 3]], [[3, 3], [3, 3]]],
+        "NoC_90": [[[3, 3], [3, 3]], [[3, 3], [3, 3]]],
+        "never_90": [[[1, 1], [1, 0]], [[0, 0], [0, 0]]],
         "never_80": [[[1, 1], [1, 0]], [[0, 0], [0, 0]]],
         "never_85": [[[1, 1], [1, 0]], [[0, 0], [0, 0]]],
         "IoU@1": [[[0.1, 0.1], [0.1, 0.5]], [[0.5, 0.5], [0.5, 0.5]]],
@@ -56,8 +60,10 @@ def test_reports_become_arrays() -> None:
     assert {measure.name for measure in game.values if not measure.higher_is_better} == {
         "NoC_80",
         "NoC_85",
+        "NoC_90",
         "never_80",
         "never_85",
+        "never_90",
     }
     assert game.curves is not None
     assert game.curves.shape == (2, 2, 2, 3)
@@ -76,6 +82,17 @@ def test_repeats_of_an_object_are_averaged() -> None:
         "NoC_80": [2.5],
         "IoU@1": [0.3],
     }
+
+
+def test_two_evaluations_of_one_protocol_are_told_apart() -> None:
+    pair = [report([LOW, LOW]), report([LOW, HIGH])]
+    found = line_up({"a": [pair], "b": [pair]}, ["pears-zoom", "pears"])
+    assert [one.title.split(", ")[-1] for one in found] == ["pears-zoom", "pears-zoom", "pears", "pears"]
+    answered = compared({"a": [pair], "b": [pair]}, {"NoC_85": 1}, ["pears-zoom", "pears"])
+    assert [sentence.split(":")[0] for sentence in answered.verdicts] == [
+        "b less a, NoC_85 (pears-zoom)", "b less a, NoC_85 (pears)",
+    ]  # fmt: skip
+    assert [one.name for one in line_up({"a": [pair[:1]], "b": [pair[:1]]}, ["pears"])] == ["", ""]
 
 
 def spoilt(kind: str) -> Report:
@@ -154,13 +171,13 @@ def test_an_effect_of_an_unknown_measure() -> None:
 
 
 def test_p_is_corrected_over_a_table() -> None:
-    """Holm: the smallest of n times n; here of 2 arms times 8 measures in the second table."""
+    """Holm: the smallest of n times n; here of 2 arms times 10 measures in the second table."""
     reports = study(0.1) | {"bce": study(0.05)["hinge"]}
     found = answer(line_up(reports), list(reports), {})
     lines = [line for line in found.lines if line.evaluation is found.evaluations[1]]
-    assert len(lines) == 16
+    assert len(lines) == 20
     smallest = min(lines, key=lambda line: line.found.p)
-    assert smallest.p_holm == pytest.approx(16 * smallest.found.p)
+    assert smallest.p_holm == pytest.approx(20 * smallest.found.p)
     assert all(line.p_holm >= line.found.p for line in lines)
 
 

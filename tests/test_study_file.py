@@ -130,6 +130,17 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, words
     assert "\n" not in message
 
 
+def test_a_config_of_a_run_brings_no_seed(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("data: synthetic\nsize: 96\nsteps: 2\nseed: 5\n")
+    text = GOOD.replace("base: {data: synthetic, size: 96, steps: 2}", "base: {config: run.yaml}")
+    assert [cell.config.seed for cell in load(tmp_path, text).cells] == [0, 0, 7, 7]
+
+
+def test_a_study_written_out_is_the_same(tmp_path: Path) -> None:
+    study = load(tmp_path, settings=("base.lr=0.002",)).only("hinge")
+    assert load(tmp_path, study.to_yaml()) == study
+
+
 def test_words_that_yaml_takes_for_numbers_and_booleans_are_names(tmp_path: Path) -> None:
     study = load(tmp_path, GOOD.replace("  hinge: {adv: hinge}", "  0.03: {adv: lsgan}\n  no:\n  1: {adv: bce}"))
     assert list(study.arms) == ["off", "0.03", "no", "1"]

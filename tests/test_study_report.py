@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,11 +87,13 @@ def test_a_report_is_files_and_a_run(there: Path, capfd: pytest.CaptureFixture[s
     assert run_command("study", "report", "small.yaml", "--effect", "IoU@1=0.5") == 0
     said = capfd.readouterr()
     assert said.out.splitlines()[-1] == "studies/small/report/report.md"
-    assert "seed 2 is left out: off not done; go on with: mfpgan study run small.yaml" in said.err
+    assert "seed 2 is left out: off not done." in said.err
     assert "2 seeds: the intervals are wide" in said.err
     folder = there / "studies/small/report"
     pictures = ["best_hinge.png", "clicks.png", "forest.png", "objects.png", "worst_hinge.png"]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*pictures, "report.md", "results.csv"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*pictures, "report.md", "results.csv", "study.yaml"]
+    )
     for name in pictures:
         assert np.asarray(Image.open(folder / name)).std() > 5, "something is drawn"
     page = (folder / "report.md").read_text()
@@ -117,11 +120,11 @@ def test_a_report_is_files_and_a_run(there: Path, capfd: pytest.CaptureFixture[s
     assert run.status == "FINISHED"
     assert run.metrics["hinge/IoU_1"] == pytest.approx(float(line["difference"]))
     assert run.folder is not None
-    assert (run.folder / "config.yaml").read_text() == STUDY
+    assert Study.load(folder / "study.yaml") == Study.load(Path("small.yaml"))
     stored = json.loads((run.folder / "run.json").read_text())
     assert stored["params"]["question"] == "Does it help?"
 
-    again = summarise(Study.load(Path("small.yaml")), Path("small.yaml"), {})
+    again = summarise(Study.load(Path("small.yaml")), {})
     assert again.run_id == run.id, "a second report goes into the same run"
 
 
@@ -150,8 +153,53 @@ def test_no_seed_in_all_arms(there: Path) -> None:
     with pytest.raises(
         InputError, match=r"^study small: no seed is done in all arms \(seed 0 is left out: off not done; "
     ):
-        summarise(Study.load(Path("small.yaml")), Path("small.yaml"), {})
+        summarise(Study.load(Path("small.yaml")), {})
     assert not Path("studies").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "expected"),
+    [
+        ("environment.json", {"source": "0" * 16}, "made with different code: off-s0, off-s1, hinge-s1 with mfpgan "),
+        ("run.json", {"params": {"data_digest": "0" * 16}}, "trained on data of one name and different content: off-s0, off-s1, hinge-s1 on "),
+    ],
+)  # fmt: skip
+def test_cells_of_two_kinds(
+    there: Path, file: str, values: dict[str, Any], expected: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = there / "runs" / id_of("hinge-s0") / file
+    old = json.loads(path.read_text())
+    new = {key: {**old[key], **value} if isinstance(value, dict) else value for key, value in values.items()}
+    path.write_text(json.dumps({**old, **new}))
+    study = Study.load(Path("small.yaml"))
+    with pytest.raises(InputError, match=rf"^study small: {expected}.*; hinge-s0 .*; train them alike, or add --force"):
+        summarise(study, {})
+    assert not Path("studies").exists()
+    page = summarise(study, {}, force=True).page
+    assert f"**Careful:** {expected}" in page.read_text()
+    assert run_command("compare", id_of("off-s0"), id_of("hinge-s0")) == 0
+    assert expected.split(":", maxsplit=1)[0] in capfd.readouterr().err
+
+
+def test_weights_that_are_gone_cost_only_the_sheets(there: Path) -> None:
+    for path in (there / "runs" / id_of("off-s0") / "checkpoints").iterdir():
+        path.unlink()
+    summary = summarise(Study.load(Path("small.yaml")), {})
+    assert any(sentence.startswith("no contact sheets (") for sentence in summary.careful)
+    assert not (summary.page.parent / "best_hinge.png").exists()
+    assert (summary.page.parent / "forest.png").is_file()
+
+
+def test_entries_of_one_folder_are_told_once(there: Path) -> None:
+    """Each part of a report counts for the entry that asked for it, though the file has both."""
+    entry = STUDY[STUDY.index("- {data") + 3 :].strip("{}\n")
+    Path("apart.yaml").write_text(
+        f"{STUDY[: STUDY.index('- {data')]}- {{{entry}, protocol: interactive}}\n- {{{entry}, protocol: single}}\n"
+    )
+    found = summarise(Study.load(Path("apart.yaml")), {}).answer
+    assert [evaluation.curves is None for evaluation in found.evaluations] == [False, True]
+    measures = [line.measure.name for line in found.lines]
+    assert len(set(measures)) == len(measures)
 
 
 def test_runs_are_compared_like_a_study(there: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +208,7 @@ def test_runs_are_compared_like_a_study(there: Path, capfd: pytest.CaptureFixtur
     said = capfd.readouterr()
     assert said.out.splitlines()[-1] == "comparison/report.md"
     assert "adv=hinge less adv=off, IoU@1: " in said.err
-    study = summarise(Study.load(Path("small.yaml")), Path("small.yaml"), {})
+    study = summarise(Study.load(Path("small.yaml")), {})
     ours, theirs = rows(Path("comparison/results.csv")), rows(study.page.parent / "results.csv")
     assert list(ours) == list(theirs)
     for key, row in ours.items():
@@ -169,12 +217,13 @@ def test_runs_are_compared_like_a_study(there: Path, capfd: pytest.CaptureFixtur
 
 
 def test_arms_of_runs(there: Path) -> None:
-    arms = compare.arms_of([id_of(name)[:12] for name in ("hinge-s1", "off-s1", "off-s0", "hinge-s0")])
+    arms, careful = compare.arms_of([id_of(name)[:12] for name in ("hinge-s1", "off-s1", "off-s0", "hinge-s0")])
     found = {arm: [seed[0].parents[2].name for seed in seeds] for arm, seeds in arms.items()}
     assert found == {
         "adv=hinge": [id_of("hinge-s0"), id_of("hinge-s1")],
         "adv=off": [id_of("off-s0"), id_of("off-s1")],
     }
+    assert careful == []
 
 
 @pytest.mark.parametrize(
@@ -200,7 +249,7 @@ def test_which_evaluation(there: Path) -> None:
         shutil.copytree(folder / usual, folder / "other")
     with pytest.raises(InputError, match=rf"^these runs have several evaluations, other, {usual}; choose with --eval"):
         compare.arms_of(pair)
-    assert compare.arms_of(pair, "other")["adv=off"] == [[Path("runs", pair[0], "eval/other/report.json")]]
+    assert compare.arms_of(pair, "other")[0]["adv=off"] == [[Path("runs", pair[0], "eval/other/report.json")]]
     shutil.rmtree(folders[0] / "other")
     shutil.rmtree(folders[1] / usual)
     with pytest.raises(InputError, match=r"^there is no evaluation that all these runs have; evaluate each alike"):

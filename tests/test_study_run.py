@@ -24,7 +24,7 @@ from filelock import FileLock
 from mfpgan import tracking
 from mfpgan.cli import main
 from mfpgan.study import launch, origin, work
-from mfpgan.study.cells import Survey, finished
+from mfpgan.study.cells import Survey
 from mfpgan.study.file import Study
 from mfpgan.types import InputError
 
@@ -113,7 +113,7 @@ else:
         sys.exit(2)
     path = folder / "eval" / known["prefix"][protocol] / "report.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"step": 2, "digest": known["digest"], protocol: {"rows": []}}))
+    path.write_text(json.dumps({"step": 2, "digest": known["digest"], "precision": "fp32", "device": "cpu", protocol: {"rows": []}}))
 '''
 
 
@@ -195,9 +195,8 @@ def test_every_cell_is_trained_and_evaluated_once(fake: Fake) -> None:
     assert [(tag["study"], tag["arm"], tag["seed"]) for tag in tags] == [
         ("small", "off", "0"), ("small", "hinge", "0"), ("small", "off", "1"), ("small", "hinge", "1"),
     ]  # fmt: skip
-    reports = finished(fake.study)
-    assert list(reports) == [("off", 0), ("hinge", 0), ("off", 1), ("hinge", 1)]
-    for run, paths in zip(tracking.local_runs(), reports.values(), strict=True):
+    for run, state in zip(tracking.local_runs(), Survey.of(fake.study).states, strict=True):
+        paths = [path for path in state.reports if path]
         assert [path.parent.name for path in paths] == ["synthetic-first2", "synthetic-first1-2clicks"]
         assert {path.parents[2] for path in paths} == {run.folder.absolute()}
 
@@ -209,10 +208,49 @@ def test_only_what_is_missing_is_done(fake: Fake) -> None:
     old.write_text(old.read_text().replace('"step": 2', '"step": 1'))  # of a checkpoint before the end
     shutil.rmtree(fake.record("hinge-s1").parent)
     assert fake.states() == {"off-s0": "done", "hinge-s0": "trained", "off-s1": "trained", "hinge-s1": "missing"}
-    assert set(finished(fake.study)) == {("off", 0)}
     protocol = "single" if old.parent.name == "synthetic-first2" else "interactive"
     assert fake.run() == ["eval hinge-s0 interactive", f"eval off-s1 {protocol}", *whole("hinge-s1")]
     assert fake.states() == dict.fromkeys(CELLS, "done")
+
+
+def test_a_report_must_answer_what_is_asked_now(fake: Fake) -> None:
+    """Precision and device are not in the folder's name."""
+    fake.run()
+    for wanted, status in (
+        ("precision: fp32, device: cpu", "done"),
+        ("precision: bf16", "trained"),
+        ("device: cuda", "trained"),
+    ):
+        text = STUDY.replace("protocol: single,", f"protocol: single, {wanted},")
+        (fake.folder / "other.yaml").write_text(text)
+        found = Survey(Study.load(fake.folder / "other.yaml"), fake.folder, [], [])
+        found = Survey.of(found.study, fake.folder)
+        assert {state.status for state in found.states} == {status}, wanted
+
+
+def test_an_evaluation_that_leaves_no_answer_has_failed(fake: Fake) -> None:
+    fake.known["digest"] = "0" * 16
+    fake.run()
+    assert set(fake.states().values()) == {"failed"}
+    told = [line for _, what, line in fake.told if what == "failed"]
+    assert told == ["the evaluation synthetic-first2 left no report that answers what was asked"] * 4
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "{limit: 2}, {limit: 2, precision: fp32}",
+        "{protocol: single}, {protocol: single, batch_size: 3}",
+        "{}, {protocol: single}",
+    ],
+)
+def test_evaluations_that_would_replace_each_other(working_folder: Path, entries: str) -> None:
+    start = STUDY[: STUDY.index("evaluate:")]
+    Path("small.yaml").write_text(
+        f"{start}evaluate: [{entries.replace('{', '{data: synthetic, ').replace(', }', '}')}]\n"
+    )
+    with pytest.raises(InputError, match=r"^study small: evaluate, entries 1 and 2 would both be kept as synthetic"):
+        Survey.of(Study.load(Path("small.yaml")))
 
 
 def test_another_config_is_another_cell(fake: Fake) -> None:

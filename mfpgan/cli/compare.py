@@ -33,16 +33,22 @@ if TYPE_CHECKING:
 def compare(prefixes: tuple[str, ...], evaluation: str | None, effects: tuple[str, ...], out: Path) -> None:
     """Compare evaluated runs: differences to the first, paired by object and seed, with 95 % intervals.
 
-    Runs that differ in their seed alone are one arm. The path of the report is printed on stdout last.
+    Runs that differ in their seed alone are one arm. Unlike a study's report, this one has no contact sheets. Its path is printed
+    on stdout last.
     """
     from mfpgan.cli import display
     from mfpgan.study.compare import arms_of
     from mfpgan.study.report import compared, read_reports, write_report
 
     wanted = dict(map(effect_of, effects))
-    found = compared(read_reports(arms_of(prefixes, evaluation)), wanted)
-    files = write_report(found, out, f"{len(found.arms)} recipes")
+    arms, careful = arms_of(prefixes, evaluation)
+    found = compared(read_reports(arms), wanted)
+    files = write_report(
+        found, out, f"{len(found.arms)} recipes", "\n\n".join(f"**Careful:** {one}" for one in careful)
+    )
     show_answer(found)
+    for sentence in careful:
+        display.warn(sentence)
     display.say(f"Pictures and results.csv in {out}.")
     click.echo(files[0])
 
@@ -73,7 +79,7 @@ def show_answer(found: Answer) -> None:
         table.add_column("measure")
         table.add_column(escape(found.arms[0]), justify="right")
         table.add_column("arm", overflow="fold")
-        for name in ("", f"less {found.arms[0]} [95 %]", "p (Holm)", "better"):
+        for name in ("", f"less {found.arms[0]} [95 %]", "p, these networks", "better"):
             table.add_column(escape(name), justify="right", no_wrap=name != "")
         lines = [line for line in found.lines if line.evaluation is evaluation]
         for before, line in zip([None, *lines], lines, strict=False):

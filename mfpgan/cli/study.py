@@ -64,7 +64,7 @@ def run(
 
     Cells that are finished are left as they are, interrupted ones go on, so the same command may be repeated at any time.
     Logs lie in studies/NAME, the runs in runs and MLflow, where the tags study, arm and seed filter and group them. Exit code 1
-    if a cell failed.
+    while a cell is not done.
     """
     from mfpgan.cli import display
     from mfpgan.study import cells, launch, origin
@@ -105,7 +105,7 @@ def run(
     display.say(f"{done} of {len(survey.states)} cells are done." + " The same command goes on." * bool(stopped))
     if stopped:
         return 128 + stopped
-    return FAILED if any(state.status not in ("done", "running", "elsewhere") for state in survey.states) else 0
+    return 0 if done == len(survey.states) else FAILED
 
 
 @study.command()
@@ -122,8 +122,9 @@ def run(
     "--effect", "effects", multiple=True, metavar="MEASURE=X",
     help="The difference that is asked about, instead of the file's; such as NoC_85=0.5.",
 )  # fmt: skip
+@click.option("--force", is_flag=True, help="Compare though cells were made with different code or data.")
 @computing
-def report(file: Path, settings: tuple[str, ...], arms: str | None, effects: tuple[str, ...]) -> None:
+def report(file: Path, settings: tuple[str, ...], arms: str | None, effects: tuple[str, ...], force: bool) -> None:
     """Compare the arms of the study FILE with its reference: differences paired by object and seed, with 95 % intervals.
 
     Tables are printed; the page, a CSV and pictures go to studies/NAME/report, and with the file into a run of MLflow. The
@@ -137,10 +138,10 @@ def report(file: Path, settings: tuple[str, ...], arms: str | None, effects: tup
     question = Study.load(file, settings)
     if arms is not None:
         question = question.only(arms)
-    summary = summarise(question, file, dict(map(effect_of, effects)))
+    summary = summarise(question, dict(map(effect_of, effects)), force=force)
     show_answer(summary.answer)
-    for sentence in summary.left_out:
-        display.warn(f"{sentence}; go on with: mfpgan study run {file}")
+    for sentence in summary.careful:
+        display.warn(f"{sentence}.")
     display.say(f"Pictures and results.csv in {summary.page.parent}; in MLflow as run {summary.run_id[:8]}.")
     click.echo(summary.page)
 

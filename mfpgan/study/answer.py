@@ -13,13 +13,15 @@ from mfpgan.study.measures import Evaluation, Measure
 from mfpgan.study.statistics import Difference, difference, holm
 
 FEWEST_SEEDS = 3
+LEVEL = 0.05
+"""Of all arms on one measure together."""
 SATURATED = 0.8
 """Where so many objects never get there, a number of clicks cannot show much."""
 SPOKEN = ("NoC_85", "IoU@5", "iou")
 """Measures that words are made of where nobody asked about one."""
 COLUMNS = (
     "evaluation", "measure", "arm", "reference", "seeds", "objects", "images", "arm_mean", "reference_mean", "difference",
-    "low", "high", "p", "p_holm", "better", "effect", "seeds_for_effect",
+    "low", "high", "p_arms", "p", "p_holm", "better", "effect", "seeds_for_effect",
 )  # fmt: skip
 """Of the CSV."""
 
@@ -36,18 +38,28 @@ class Line:
     reference_mean: float
     found: Difference
     p_holm: float
-    """Of this evaluation's lines together."""
+    """`found.p`, of this evaluation's lines together."""
+    p_arms: float
+    """`found.p_seeds`, of all arms on this measure together."""
+    arms: int
+    """That are compared with the reference."""
     effect: float | None
     """The difference that is asked about."""
 
     @property
     def verdict(self) -> str:
         """What the interval says, in words."""
-        name = f"{self.arm} less {self.reference}, {self.measure.name}: {self.number(self.found.mean, '+')} {self.interval}"
+        where = self.evaluation.name and f" ({self.evaluation.name})"
+        name = f"{self.arm} less {self.reference}, {self.measure.name}{where}: {self.number(self.found.mean, '+')} {self.interval}"
         low, high = self.found.low, self.found.high
         if low > 0 or high < 0:
             good = (low > 0) == self.measure.higher_is_better
-            return f"{name}: {self.arm} is {'better' if good else 'worse'}."
+            if self.p_arms < LEVEL:
+                return f"{name}: {self.arm} is {'better' if good else 'worse'}."
+            return (
+                f"{name}: {self.arm} may be {'better' if good else 'worse'}, but of {self.arms} arms one looks so by chance too "
+                f"often to say it (p {self.p_arms:.2f} by Holm)."
+            )
         if self.effect is not None and -self.effect < low and high < self.effect:
             return f"{name}: no difference of {self.effect:g} or more."
         if self.effect is None:
@@ -99,7 +111,7 @@ class Answer:
         for line in self.lines:
             if line.effect is not None and line.found.half_width > line.effect:
                 sentences.append(
-                    f"{line.arm}, {line.measure.name}: the interval of +-{line.number(line.found.half_width)} is wider than the "
+                    f"{line.arm}, {line.measure.name}{line.evaluation.name and f' ({line.evaluation.name})'}: the interval of +-{line.number(line.found.half_width)} is wider than the "
                     f"effect asked about, {line.effect:g}; {line.advice}."
                 )
         return sentences + [_saturated(evaluation, measure) for evaluation, measure in self._hopeless()]
@@ -144,12 +156,18 @@ def answer(evaluations: Sequence[Evaluation], arms: Sequence[str], effects: Mapp
             for number in range(1, len(arms))
         ]  # fmt: skip
         adjusted = holm([one.p for _, _, one in found])
-        for (measure, number, one), p in zip(found, adjusted, strict=True):
+        others = len(arms) - 1
+        of_arms = [
+            p
+            for start in range(0, len(found), others)
+            for p in holm([one.p_seeds for _, _, one in found[start : start + others]])
+        ]
+        for (measure, number, one), p, p_arms in zip(found, adjusted, of_arms, strict=True):
             means = evaluation.values[measure].mean((1, 2))
             effect = effects.get(measure.name)
-            lines.append(
-                Line(evaluation, measure, arms[number], arms[0], float(means[number]), float(means[0]), one, p, effect)
-            )
+            lines.append(Line(
+                evaluation, measure, arms[number], arms[0], float(means[number]), float(means[0]), one, p, p_arms, others, effect
+            ))  # fmt: skip
     seeds = next(iter(evaluations[0].values.values())).shape[1]
     return Answer(tuple(arms), seeds, tuple(evaluations), tuple(lines))
 
@@ -162,7 +180,7 @@ def markdown(found: Answer) -> str:
     for evaluation in found.evaluations:
         rows = [
             f"| {evaluation.title}, {found.seeds} seed{'s' * (found.seeds > 1)} | {found.arms[0]} | arm | | difference [95 %] | "
-            "p (Holm) | better |",
+            "p, these networks | better |",
             "| --- | ---: | --- | ---: | --- | ---: | ---: |",
         ]
         rows += [
@@ -173,9 +191,10 @@ def markdown(found: Answer) -> str:
         ]
         parts.append("\n".join(rows))
     parts.append(
-        "Difference: arm less reference, mean over objects and seeds; interval over images (bootstrap) and seeds (Student's t). p: "
-        "Wilcoxon's signed-rank test of these very networks on the images, with Holm's correction over a table; other seeds are no part "
-        "of it. better: share of objects and seeds where the arm is better, ties half. NoC counts down, never_85 is the share of objects "
+        "Difference: arm less reference, mean over objects and seeds; interval over images (bootstrap) and seeds (Student's t), each "
+        "by itself; the sentences above say better or worse only where that holds for all arms together (Holm). p: Wilcoxon's "
+        "signed-rank test of these very networks on the images, with Holm's correction over a table; other seeds are no part of it, so "
+        "it says nothing of training again. better: share of objects and seeds where the arm is better, ties half. NoC counts down, never_85 is the share of objects "
         "that never get to 85 %."
     )
     return "\n\n".join(parts)
@@ -191,8 +210,8 @@ def as_csv(found: Answer) -> str:
         needed = "" if line.effect is None else one.seeds_for(line.effect)
         writer.writerow([
             line.evaluation.title, line.measure.name, line.arm, line.reference, found.seeds, len(line.evaluation.objects),
-            len(set(line.evaluation.images)), line.arm_mean, line.reference_mean, one.mean, one.low, one.high, one.p, line.p_holm,
-            one.better, "" if line.effect is None else line.effect, "" if needed is None else needed,
+            len(set(line.evaluation.images)), line.arm_mean, line.reference_mean, one.mean, one.low, one.high, line.p_arms, one.p,
+            line.p_holm, one.better, "" if line.effect is None else line.effect, "" if needed is None else needed,
         ])  # fmt: skip
     return text.getvalue()
 

@@ -10,6 +10,7 @@ import json
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from mfpgan.config import EvalConfig
 from mfpgan.files import write_atomically
 from mfpgan.study.file import Cell, Study
 from mfpgan.tracking import BEFORE, CHECKPOINT, INTERRUPTED, RunRecord
+from mfpgan.types import InputError
 
 STUDIES = Path("studies")
 """Where logs and small files of studies lie, in the working folder, a folder a study."""
@@ -27,6 +29,7 @@ RUNS = Path("runs")
 Status = Literal["missing", "interrupted", "running", "elsewhere", "trained", "failed", "done"]
 """interrupted: there is a checkpoint to go on from, or nothing was trained yet; running: by a process of this machine;
 elsewhere: of another one, and nobody here can see whether it still does; trained: not evaluated, or not all."""
+_PARTS = {"single", "interactive"}
 _EVALUATION_DATA = ("data", "images", "split", "ignore_value")
 
 
@@ -60,7 +63,19 @@ def evaluations_of(study: Study, progress: Callable[[int, int], None] | None = N
             opened[key] = data, note
         data, note = opened[key]
         found.append(Evaluation(config, prefix_of(data, config), data.digest(), note))
+    _check_apart(study, found)
     return found
+
+
+def _check_apart(study: Study, evaluations: Sequence[Evaluation]) -> None:
+    """A run keeps one report under a name, with a part for each protocol."""
+    for (first, one), (second, other) in combinations(enumerate(evaluations, start=1), 2):
+        alike = one.config.model_copy(update={"protocol": other.config.protocol}) == other.config
+        if one.prefix == other.prefix and not (alike and {one.config.protocol, other.config.protocol} == _PARTS):
+            raise InputError(
+                f"study {study.name}: evaluate, entries {first} and {second} would both be kept as {one.prefix}, one in the "
+                "place of the other; leave one out, or let them differ in the protocol alone (single and interactive)."
+            )
 
 
 @dataclass(frozen=True)
@@ -195,7 +210,12 @@ def _report(record: RunRecord, evaluation: Evaluation) -> Path | None:
     # Which step was the best one only the checkpoint knows, but after the end it is no other one.
     last = str(values.get("step")) == record.params.get("total_steps")
     fresh = moment >= (record.ended or 0.0) if evaluation.config.weights == "best" else last
-    protocol = evaluation.config.protocol
+    config = evaluation.config
+    if config.precision not in ("auto", values.get("precision")):
+        return None
+    if config.device != "auto" and config.device.split(":")[0] != str(values.get("device")).split(":")[0]:
+        return None
+    protocol = config.protocol
     wanted = ("single", "interactive") if protocol == "both" else (protocol,)
     return path if fresh and all(values.get(name) for name in wanted) else None
 
@@ -264,21 +284,3 @@ class Survey:
 def _states(study: Study, evaluations: Sequence[Evaluation], folder: Path) -> list[State]:
     records = tracking.local_runs(folder / RUNS)
     return [state_of(cell, study.name, evaluations, records, folder, mine=False) for cell in study.cells]
-
-
-def finished(study: Study, folder: Path = Path()) -> dict[tuple[str, int], list[Path]]:
-    """The report.json of every cell that is trained and evaluated: by arm and seed, one for each entry of `evaluate`, in its
-    order.
-
-    Args:
-        folder: the working folder, with runs/ and studies/.
-
-    Raises:
-        InputError: evaluation data cannot be used.
-    """
-    survey = Survey.of(study, folder)
-    return {
-        (state.cell.arm, state.cell.seed): [path for path in state.reports if path is not None]
-        for state in survey.states
-        if state.status == "done"
-    }

@@ -8,14 +8,16 @@ from typing import Any
 
 from mfpgan import build, tracking
 from mfpgan.config import TrainConfig
+from mfpgan.study.origin import mixed
 from mfpgan.types import InputError
 
 NO_DIFFERENCE = {"seed", "device", "workers", "compile", "deterministic"}
 """Keys that make no other recipe."""
 
 
-def arms_of(prefixes: Sequence[str], evaluation: str | None = None) -> dict[str, list[list[Path]]]:
-    """{arm: for each seed the reports of its run}; the first run's arm first, seeds in rising order.
+def arms_of(prefixes: Sequence[str], evaluation: str | None = None) -> tuple[dict[str, list[list[Path]]], list[str]]:
+    """{arm: for each seed the reports of its run}, the first run's arm first, seeds in rising order; and sentences about what
+    makes the runs differ beside their configs: code, and data of one name.
 
     An arm is called by what it has other than the first one: "adv=hinge", and the first by its own values of these keys.
 
@@ -48,12 +50,13 @@ def arms_of(prefixes: Sequence[str], evaluation: str | None = None) -> dict[str,
             )
     folders = [record.folder / "eval" for record in records]
     chosen = evaluation or _common(folders)
-    return {
+    arms = {
         name: [
             [folders[number] / chosen / "report.json"] for number in sorted(group, key=lambda one: configs[one].seed)
         ]
         for name, group in zip(names, members, strict=True)
     }
+    return arms, mixed({record.id[:8]: record for record in records})
 
 
 def _recipe(config: TrainConfig) -> dict[str, Any]:

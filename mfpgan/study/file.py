@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -14,6 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from mfpgan.config import CHANGEABLE_ON_RESUME, PRESETS, EvalConfig, TrainConfig, check_values, first_of
+from mfpgan.study.measures import measures_of
 from mfpgan.types import InputError, quoted
 from mfpgan.yaml_file import read_mapping
 
@@ -89,6 +91,14 @@ class Study(BaseModel):
             raise ValueError("evaluate is empty; write at least one entry, such as - {data: bsds500}")
         for number, values in enumerate(self.evaluate, start=1):
             check_values(EvalConfig, values, f"evaluate, entry {number}")
+        known = [one.name for entry in self.evaluations for one in measures_of(entry.protocol, entry.max_clicks)]
+        for name in self.effect:
+            if name not in known:
+                near = difflib.get_close_matches(name[:80], known, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise ValueError(
+                    f"effect: {quoted(name)} is no measure of these evaluations{hint}, expected one of {', '.join(dict.fromkeys(known))}"
+                )
         return self
 
     def _check_keys(self) -> None:
@@ -121,6 +131,10 @@ class Study(BaseModel):
         values["base"] = base
         check_values(cls, values, str(path))
         return cls(**values)
+
+    def to_yaml(self) -> str:
+        """The study as a file, with what --set and --arms made of it."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
     def only(self, arms: str) -> Self:
         """The study with some of its arms; the reference is always one of them.
@@ -167,12 +181,17 @@ def _config_of(path: Path, config: Any) -> dict[str, Any]:
     beside = path.parent / config
     with contextlib.suppress(OSError):  # a name that no file can have
         if beside.is_file():
-            return TrainConfig.from_yaml(beside)
+            return _without_seed(TrainConfig.from_yaml(beside))
     if config not in presets:
         raise InputError(
             f"{path}: base.config={quoted(config)}: no file beside the study, and no preset; presets are {', '.join(presets)}."
         )
-    return TrainConfig.from_yaml(presets[config])
+    return _without_seed(TrainConfig.from_yaml(presets[config]))
+
+
+def _without_seed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's own config names its seed, and a study has seeds of its own."""
+    return {key: value for key, value in values.items() if key != "seed"}
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -132,6 +132,8 @@ class Submitit:
                 for job in waiting.values():
                     with contextlib.suppress(OSError, subprocess.SubprocessError):
                         job.cancel(check=False)
+            if stop.count > 1:
+                return  # SLURM may not answer, and whoever asks twice waits no longer
             if time.monotonic() - asked >= ASK_S:
                 alive = self._alive(waiting)
                 over = [name for name in waiting if name not in alive]
@@ -189,7 +191,7 @@ def parameters_of(texts: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"--slurm {text}: expected KEY=VALUE, for example --slurm partition=gpu.")
         try:
-            parameters[key] = yaml.safe_load(value)
+            parameters[key] = value if ":" in value else yaml.safe_load(value)  # YAML 1.1 takes 1:00:00 for 3600
         except yaml.YAMLError:
             raise InputError(f"--slurm {text}: the value is not readable; quote it as in YAML.") from None
     return parameters

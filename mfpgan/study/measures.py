@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpgan.evaluation.report import MODEL, InteractiveRow, Report
+from mfpgan.config import ProtocolName
+from mfpgan.evaluation.report import MODEL, THRESHOLDS, InteractiveRow, Report
 from mfpgan.metrics import METRICS, failed
 from mfpgan.types import InputError
 
@@ -40,13 +42,29 @@ class Evaluation:
     """{measure: (arms, seeds, objects)}."""
     curves: NDArray[np.float64] | None
     """(arms, seeds, objects, clicks) IoU after each click; None in protocol `single`."""
+    name: str = ""
+    """Of its folder below eval/ of a run, where there are others beside it."""
 
 
-def line_up(reports: Mapping[str, Sequence[Sequence[Report]]]) -> list[Evaluation]:
+def measures_of(protocol: ProtocolName, max_clicks: int) -> list[Measure]:
+    """What a protocol gives, in the order in which it is told."""
+    found = []
+    if protocol in ("single", "both"):
+        found += [Measure(name, True, 3) for name in METRICS]
+    if protocol in ("interactive", "both"):
+        found += [Measure(f"NoC_{percent}", False, 2) for percent in THRESHOLDS]
+        found += [Measure(f"never_{percent}", False, 3) for percent in THRESHOLDS]
+        clicks = [click for click in CLICKS if click <= max_clicks]
+        found += [Measure(f"{name}@{click}", True, 3) for name in ("IoU", "boundary_IoU") for click in clicks]
+    return found
+
+
+def line_up(reports: Mapping[str, Sequence[Sequence[Report]]], names: Sequence[str] = ()) -> list[Evaluation]:
     """Reports of all arms as arrays.
 
     Args:
         reports: {arm: for each seed its reports}, all arms with as many seeds, all seeds with as many reports in one order.
+        names: what the evaluations are called, as many; said where one protocol is there twice.
 
     Raises:
         InputError: evaluations that cannot be compared: other data, objects, clicks, robot, device or number format.
@@ -60,7 +78,14 @@ def line_up(reports: Mapping[str, Sequence[Sequence[Report]]]) -> list[Evaluatio
             evaluations.append(_single(there))
         if first.interactive:
             evaluations.append(_interactive(there))
-    return evaluations
+        for place, one in enumerate(evaluations):
+            if names and not one.name:
+                evaluations[place] = replace(one, name=names[number])
+    kinds = [one.curves is None for one in evaluations]
+    return [
+        replace(one, title=f"{one.title}, {one.name}") if kinds.count(kind) > 1 and one.name else replace(one, name="")
+        for one, kind in zip(evaluations, kinds, strict=True)
+    ]
 
 
 def _check_alike(reports: Mapping[str, Sequence[Report]]) -> None:
@@ -105,10 +130,10 @@ def _single(reports: Mapping[str, Sequence[Report]]) -> Evaluation:
     results = [[report.single for report in seeds if report.single] for seeds in reports.values()]
     rows = results[0][0].rows
     values = {
-        Measure(name, True, 3): np.array(
-            [[[metric(row.confusion[MODEL]) for row in one.rows] for one in seeds] for seeds in results]
+        measure: np.array(
+            [[[METRICS[measure.name](row.confusion[MODEL]) for row in one.rows] for one in seeds] for seeds in results]
         )
-        for name, metric in METRICS.items()
+        for measure in measures_of("single", 0)
     }
     data = next(iter(reports.values()))[0].data
     return Evaluation(
@@ -127,16 +152,16 @@ def _interactive(reports: Mapping[str, Sequence[Report]]) -> Evaluation:
         mean: NDArray[np.float64] = found.reshape(*found.shape[:2], -1, repeats, *found.shape[3:]).mean(3)
         return mean
 
-    percents = tuple(results[0][0].noc)
-    clicks = each(lambda row: [row.noc[percent] for percent in percents])
-    never = each(lambda row: [failed(row.iou, int(percent) / 100, most) for percent in percents])
-    values = {Measure(f"NoC_{percent}", False, 2): clicks[..., place] for place, percent in enumerate(percents)}
-    values |= {Measure(f"never_{percent}", False, 3): never[..., place] for place, percent in enumerate(percents)}
+    def number_of(row: InteractiveRow, measure: Measure) -> float:
+        name, _, after = re.split("([_@])(?=[0-9]+$)", measure.name)
+        if name in ("NoC", "never"):
+            return row.noc[after] if name == "NoC" else failed(row.iou, int(after) / 100, most)
+        return (row.iou if name == "IoU" else row.biou)[int(after) - 1]
+
+    measures = measures_of("interactive", most)
+    numbers = each(lambda row: [number_of(row, measure) for measure in measures])
+    values = {measure: numbers[..., place] for place, measure in enumerate(measures)}
     curves = each(lambda row: row.iou)
-    for name, curve in (("IoU", curves), ("boundary_IoU", each(lambda row: row.biou))):
-        for click in CLICKS:
-            if click <= most:
-                values[Measure(f"{name}@{click}", True, 3)] = curve[..., click - 1]
     rows, data = results[0][0].rows[::repeats], next(iter(reports.values()))[0].data
     images = tuple(row.image for row in rows)
     title = f"interactive, {data}, {len(rows)} objects in {len(set(images))} images"

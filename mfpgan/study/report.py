@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image as PillowImage
 
 from mfpgan import build
-from mfpgan.config import EvalConfig
+from mfpgan.config import EvalConfig, ProtocolName
 from mfpgan.evaluation.report import Report
 from mfpgan.files import write_atomically
 from mfpgan.study.answer import Answer, answer, as_csv, markdown
@@ -40,13 +41,28 @@ def _read(path: Path) -> Report:
         raise InputError(f"{path}: {error}") from None
 
 
-def compared(reports: Mapping[str, Sequence[Sequence[Report]]], effects: Mapping[str, float]) -> Answer:
+def asked(report: Report, protocol: ProtocolName) -> Report:
+    """The part that was asked for: the file may hold the other protocol too."""
+    return replace(
+        report,
+        single=report.single if protocol != "interactive" else None,
+        interactive=report.interactive if protocol != "single" else None,
+    )
+
+
+def compared(
+    reports: Mapping[str, Sequence[Sequence[Report]]], effects: Mapping[str, float], names: Sequence[str] = ()
+) -> Answer:
     """All arms against the first.
+
+    Args:
+        effects: {measure: the difference that is asked about}.
+        names: of the evaluations.
 
     Raises:
         InputError: the evaluations cannot be compared, or an effect is of a measure that there is none of.
     """
-    evaluations = line_up(reports)
+    evaluations = line_up(reports, names)
     known = {measure.name for evaluation in evaluations for measure in evaluation.values}
     for name in effects:
         if name not in known:
@@ -67,6 +83,8 @@ def write_report(
     drawn = pictures(found, title) | dict(sheets or {})
     links = "\n\n".join(f"![{name}]({name}.png)" for name in drawn)
     parts = [f"# {title}", text, markdown(found), links]
+    for picture in folder.glob("*.png"):  # of an arm that is no more
+        picture.unlink()
     write_atomically(folder / "report.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
     write_atomically(folder / "results.csv", as_csv(found).encode())
     return [folder / "report.md", folder / "results.csv", *(_save(folder, name, one) for name, one in drawn.items())]

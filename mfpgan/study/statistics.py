@@ -40,6 +40,8 @@ class Difference:
     p: float
     """Wilcoxon's signed-rank test (two-sided) of the images' means: whether these very networks differ on other images. Other
     seeds are no part of it, so a small p beside an interval with 0 in it says that the seeds disagree."""
+    p_seeds: float
+    """The level at which the interval would begin to leave 0 out; of other images and other seeds, as the interval is."""
     better: float
     """Probability of improvement: share of objects and seeds where the arm is better, ties counting half."""
     image_variance: float
@@ -107,6 +109,7 @@ def difference(
         by_seed=tuple(by_seed.tolist()),
         by_object=by_object,
         p=_wilcoxon(_by_image(by_object, images)[0]),
+        p_seeds=_level(drawn, mean),
         better=float(((good > 0) + 0.5 * (good == 0)).mean()),
         image_variance=image_variance,
         seed_deviation=deviation,
@@ -152,6 +155,12 @@ def _wilcoxon(values: NDArray[np.float64]) -> float:
     if not np.any(np.abs(values) > 1e-12):
         return 1.0
     return float(scipy.stats.wilcoxon(values, zero_method="zsplit").pvalue)
+
+
+def _level(drawn: NDArray[np.float64], mean: float) -> float:
+    """Twice the share of draws on the other side of 0; 1 where nothing differs."""
+    beyond = min(int((mean + drawn <= 0).sum()), int((mean + drawn >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
 
 
 def _half_width(image_variance: float, deviation: float, seeds: int) -> float:

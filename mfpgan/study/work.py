@@ -142,6 +142,12 @@ def _work(task: Task, children: Children, tell: Tell) -> None:
     for evaluation, report in zip(task.evaluations, state.reports, strict=True):
         if report is None and not _command(task, children, tell, *_evaluating(task, evaluation, state.record.id)):
             return
+    missing = [entry.prefix for entry, path in zip(task.evaluations, task.look().reports, strict=True) if path is None]
+    if missing:
+        line = f"the evaluation {missing[0]} left no report that answers what was asked"
+        _fail(task, line)
+        tell(task.cell, "failed", line)
+        return
     tell(task.cell, "done", "")
 
 
