@@ -152,15 +152,18 @@ def check_values(model: type[BaseModel], values: Mapping[str, Any], origin: str,
             elif item["loc"] or together:
                 problems.append(_problem(item))
     if unknown:
-        named = first_of(unknown, lambda key: f"{quoted(key)}{_nearest(key, known)}")
-        problems = [f"unknown key {named}, expected one of {', '.join(known)}", *problems]
+        hints = {key: _nearest(key, known) for key in unknown}
+        named = first_of(unknown, lambda key: f"{quoted(key)}{hints[key] and f' (did you mean {hints[key]}?)'}")
+        every = "" if all(hints.values()) else f", expected one of {', '.join(known)}"
+        meant = [f"{hint} is missing" for hint in hints.values()]
+        problems = [f"unknown key {named}{every}", *(one for one in problems if one not in meant)]
     if problems:
         raise InputError(f"{origin}: {first_of(problems, str, '; ')}.")
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
-    found = difflib.get_close_matches(key[:80].replace("-", "_"), known, n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
+    """The known key that was meant; "" if none is near."""
+    return next(iter(difflib.get_close_matches(key[:80].replace("-", "_"), known, n=1)), "")
 
 
 def _problem(error: Any) -> str:

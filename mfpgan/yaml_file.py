@@ -39,6 +39,13 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
         root = loader.get_single_node()
         twice = None if root is None else _settle_keys(root)
         values = {} if root is None or twice else loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        article, _, noun = what.partition(" ")
+        raise InputError(
+            f"{path}: not readable as {article} YAML {noun} ({where}{reason_of(ValueError(error.problem or error))}); write lines of "
+            "`key: value`."
+        ) from None
     except Exception as error:  # on odd values PyYAML stumbles in any way
         reason = reason_of(error, without=str(path))
         article, _, noun = what.partition(" ")

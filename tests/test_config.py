@@ -323,8 +323,8 @@ def test_categories_are_a_list_in_yaml_and_a_text_with_commas() -> None:
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
     with pytest.raises(InputError) as caught:
         TrainConfig.from_mapping({key: 1, "lr": 2.0}, "a")
-    hint = f" (did you mean {nearest}?)" if nearest else ""
-    assert f"{quoted(key)}{hint}, expected one of data, " in str(caught.value)
+    hint = f" (did you mean {nearest}?)." if nearest else ", expected one of data, "
+    assert f"{quoted(key)}{hint}" in str(caught.value)
 
 
 def test_keys_are_texts_and_off_is_a_word_at_every_level(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_base_takes_a_preset_or_a_file_beside_the_study(tmp_path: Path) -> None:
         ("{adv: hinge}", "{adv_wieght: 1}", ["arm hinge: unknown key 'adv_wieght' (did you mean adv_weight?)"]),
         ("steps: 2", "stpes: 2", ["base: unknown key 'stpes' (did you mean steps?)"]),
         ("protocol:", "protocl:", ["evaluate, entry 1: unknown key 'protocl' (did you mean protocol?)"]),
-        ("seeds:", "seed:", ["unknown key 'seed' (did you mean seeds?)", "seeds is missing"]),
+        ("seeds:", "seed:", ["unknown key 'seed' (did you mean seeds?)."]),
         ("{adv: hinge}", "{adv: hinge, seed: 3}", ["arm hinge: all arms are trained with the same seeds"]),
         ("steps: 2", "seed: 2", ["base: all arms are trained with the same seeds"]),
         ("[0, 7]", "[]", ["there are no seeds"]),
@@ -113,10 +113,11 @@ def test_base_takes_a_preset_or_a_file_beside_the_study(tmp_path: Path) -> None:
         ("- {data: synthetic, protocol: single}\n", "", ["evaluate=None: input should be a list"]),
         ("expectation: No.\n", "", ["expectation is missing"]),
         ("expectation: No.", "expectation: ' '", ["expectation=' '"]),
-        ("name: small", "name: a/b", ["name='a/b'"]),
+        ("name: small", "name: a/b", ["name='a/b': expected lower-case letters, digits and hyphens, such as my-study."]),
+        ("{adv: hinge}", "adv", ["arms.hinge='adv': expected keys and values, such as {adv: off}."]),
         ("  hinge: {", "  a/b: {", ["a/b"]),
         ("iou: 0.01", "iou: 0", ["effect.iou=0"]),
-        ("question: Does it help?", "question: [", ["not readable as a YAML study"]),
+        ("question: Does it help?", "question: [", ["not readable as a YAML study (line "]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, words: list[str]) -> None:

@@ -154,6 +154,10 @@ def test_no_seed_in_all_arms(there: Path) -> None:
         InputError, match=r"^study small: no seed is done in all arms \(seed 0 is left out: off not done; "
     ):
         summarise(Study.load(Path("small.yaml")), {})
+    for run in tracking.local_runs():
+        shutil.rmtree(run.folder or Path())
+    with pytest.raises(InputError, match=r"^study small: no cell is done; run the study first, with the same --set\.$"):
+        summarise(Study.load(Path("small.yaml")), {})
     assert not Path("studies").exists()
 
 

@@ -88,7 +88,7 @@ def show_answer(found: Answer) -> None:
                 table.add_section()
             table.add_row(
                 line.measure.name if new else "", line.number(line.reference_mean) if new else "",
-                escape(line.arm), line.number(line.arm_mean), _difference(line), f"{line.p_holm:.3f}", f"{line.found.better:.0%}",
+                escape(line.arm), line.number(line.arm_mean), _difference(line), f"{line.p_holm:.3f}" if line.p_holm >= 0.001 else "<.001", f"{line.found.better:.0%}",
             )  # fmt: skip
         display.stdout.print(table)
     for sentence in found.warnings:

@@ -206,7 +206,7 @@ class _Board:
     def tell(self, cell: Cell, what: str, more: str) -> None:
         from mfpgan.cli import display
 
-        text = f"{what} {more}".strip()
+        text = f"{what} ({more})" if more and what in ("failed", "interrupted", "left") else f"{what} {more}".strip()
         self._working[cell.name] = (text, time.monotonic())
         if what in ("done", "failed", "interrupted", "left"):
             self._working.pop(cell.name, None)

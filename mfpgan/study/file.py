@@ -6,13 +6,23 @@ import contextlib
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from mfpgan.config import CHANGEABLE_ON_RESUME, PRESETS, EvalConfig, TrainConfig, check_values, first_of
 from mfpgan.study.measures import measures_of
@@ -20,9 +30,33 @@ from mfpgan.types import InputError, quoted
 from mfpgan.yaml_file import read_mapping
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-ArmName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+
+
+def _name(pattern: str, words: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {words}")
+        return text
+
+    return check
+
+
+def _mapping(values: Any) -> Any:
+    if values is not None and not isinstance(values, dict):
+        raise ValueError("expected keys and values, such as {adv: off}")
+    return values or {}
+
+
+StudyName = Annotated[
+    str, AfterValidator(_name("[a-z0-9][a-z0-9-]{0,59}", "lower-case letters, digits and hyphens, such as my-study"))
+]
+"""Tag of its runs, and the folder of its files below studies/."""
+ArmName = Annotated[
+    str,
+    AfterValidator(_name("[A-Za-z0-9][A-Za-z0-9._-]{0,59}", "letters, digits, dots and hyphens, such as hinge-0.1")),
+]
 """Part of file names."""
-Values = Annotated[dict[str, Any], BeforeValidator(lambda values: {} if values is None else values)]
+Values = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 """Keys of a config; nothing after the colon is an empty mapping."""
 
 
@@ -46,7 +80,7 @@ class Study(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+    name: StudyName
     """Tag of its runs, and the folder of its files below studies/."""
     question: Text
     """What is asked, for people."""
@@ -69,7 +103,9 @@ class Study(BaseModel):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise ValueError("input should be a list")
+            raise ValueError(
+                "input should be a list; put it in brackets, or each entry on a line that begins with '- '"
+            )
         return value
 
     @model_validator(mode="after")
@@ -78,7 +114,7 @@ class Study(BaseModel):
             raise ValueError("there are no seeds; write at least one, better three, such as seeds: [0, 1, 2]")
         twice = [seed for number, seed in enumerate(self.seeds) if seed in self.seeds[:number]]
         if twice:
-            raise ValueError(f"the seed {twice[0]} is there twice; a second run of it would be the same")
+            raise ValueError(f"the seed {twice[0]} is there twice; a second run of it would be the same, keep one")
         if self.reference not in self.arms:
             raise ValueError(f"reference={quoted(self.reference)} is none of the arms {first_of([*self.arms], str)}")
         if len(self.arms) < 2:
@@ -121,6 +157,10 @@ class Study(BaseModel):
             InputError: not readable, or something in it is wrong.
         """
         values = read_mapping(path, "a study")
+        if not values:
+            raise InputError(
+                f"{path}: nothing is in it; a study has {', '.join(cls.model_fields)}, see experiments/adversarial.yaml."
+            )
         check_values(cls, values, str(path), together=False)
         base = dict(values.get("base") or {})
         config = base.pop("config", None)

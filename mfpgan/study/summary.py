@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from mfpgan import tracking
+from mfpgan.config import first_of
 from mfpgan.files import write_atomically
 from mfpgan.study.answer import Answer
 from mfpgan.study.cells import RUNS, STUDIES, Survey
@@ -52,9 +53,8 @@ def summarise(study: Study, effects: Mapping[str, float], *, force: bool = False
     missing = {seed: [arm for arm in arms if (arm, seed) not in there] for seed in study.seeds if seed not in seeds}
     careful = [f"seed {seed} is left out: {', '.join(lacking)} not done" for seed, lacking in missing.items()]
     if not seeds:
-        raise InputError(
-            f"study {study.name}: no seed is done in all arms ({'; '.join(careful)}); run the study first."
-        )
+        state = f"no seed is done in all arms ({first_of(careful, str, '; ', 3)})" if there else "no cell is done"
+        raise InputError(f"study {study.name}: {state}; run the study first, with the same --set.")
     used = {arm: [there[arm, seed] for seed in seeds] for arm in arms}
     runs = {state.cell.name: state.record for states in used.values() for state in states if state.record is not None}
     for sentence in mixed(runs):
