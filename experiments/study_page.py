@@ -2,8 +2,7 @@
 
 python experiments/study_page.py studies/clicks/report --into experiments/README.md
     puts verdicts, warnings and tables between that page's markers `<!-- results: clicks -->` and `<!-- end of results -->`
-    and copies the pictures to docs/study_clicks_NAME.png of the repository; of the contact sheets only those of arms
-    named with --sheets ARM ARM, for they are large
+    and copies the pictures to docs/study_clicks_NAME.png of the repository, but no contact sheets: their photos are the data set's
 """
 
 from __future__ import annotations
@@ -25,31 +24,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="folder that mfpgan study report made")
     parser.add_argument("--into", type=Path, required=True, metavar="FILE", help="Markdown page with the markers")
-    parser.add_argument(
-        "--sheets", nargs="*", default=[], metavar="ARM", help="arms whose best and worst objects are shown"
-    )
     arguments = parser.parse_args()
     report, page = arguments.report.resolve(), arguments.into.resolve()
     study = report.parent.name
     try:
-        put(page, study, section(report, study, page.parent, arguments.sheets))
+        put(page, study, section(report, study, page.parent))
     except (OSError, InputError) as error:
         parser.error(str(error))
 
 
-def section(report: Path, study: str, beside: Path, sheets: list[str]) -> str:
+def section(report: Path, study: str, beside: Path) -> str:
     """The page of a report without its title, question and expectation, which stand round the markers already.
 
     Args:
         beside: the folder of the page that it goes into.
-        sheets: arms whose contact sheets are kept.
     """
     text = (report / "report.md").read_text(encoding="utf-8")
     text = re.split(r"^\*\*Expected, before the first run\.\*\* .*$", text, maxsplit=1, flags=re.MULTILINE)[-1].strip()
     for link, name in re.findall(r"(!\[[^]]+\]\(([^)]+)\.png\))", text):
-        kind, _, arm = name.partition("_")
-        if kind in ("best", "worst") and arm not in sheets:
-            text = text.replace(f"{link}", "")
+        if name.startswith(("best_", "worst_")):
+            text = text.replace(link, "")
             continue
         copy = REPOSITORY / "docs" / f"study_{study}_{name}.png"
         shutil.copyfile(report / f"{name}.png", copy)
