@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_study_run import run_command
 
 from mfpgan import tracking
-from mfpgan.cli import main
 from mfpgan.evaluation.report import Report
 from mfpgan.jobs import EvaluationJob, TrainingJob
 from mfpgan.study import compare, sheets
@@ -69,14 +68,6 @@ def there(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def id_of(name: str) -> str:
     return next(run.id for run in tracking.local_runs() if run.name == name)
-
-
-def run_command(*words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mfpgan", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return int(ended.value.code or 0)
 
 
 def rows(path: Path) -> dict[tuple[str, str], dict[str, str]]:

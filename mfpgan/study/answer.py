@@ -56,10 +56,8 @@ class Line:
             good = (low > 0) == self.measure.higher_is_better
             if self.p_arms < LEVEL:
                 return f"{name}: {self.arm} is {'better' if good else 'worse'}."
-            return (
-                f"{name}: {self.arm} may be {'better' if good else 'worse'}, but of {self.arms} arms one looks so by chance too "
-                f"often to say it (p {self.p_arms:.2f} by Holm)."
-            )
+            look = "better" if good else "worse"
+            return f"{name}: {self.arm} looks {look} by itself, but that is not certain among {self.arms} arms (Holm: p {self.p_arms:.2f})."
         if self.effect is not None and -self.effect < low and high < self.effect:
             return f"{name}: no difference of {self.effect:g} or more."
         if self.effect is None:
