@@ -170,11 +170,16 @@ def damaged(steps: int, moments: random.Random) -> Row:
     )
 
 
+def training(steps: int, seed: int) -> list[str]:
+    """Words after `mfpgan train`: players and workers change with the seed."""
+    return [*DRAWN, *PLAYERS[seed % 2], *WORKERS[seed // 2 % 2], "--steps", str(steps), "--seed", str(seed)]
+
+
 def not_finite(steps: int, moments: random.Random, count: int = 4) -> Row:
     """A batch with a pixel that is no number; then the same run with it mended."""
     good = 0
     for seed in range(3000, 3000 + count):
-        words = [*DRAWN, *PLAYERS[seed % 2], *WORKERS[seed // 2 % 2], "--steps", str(steps), "--seed", str(seed)]
+        words = training(steps, seed)
         bad = moments.randrange(3, steps)
 
         def spoil(bad: int = bad) -> None:
@@ -285,7 +290,7 @@ def full(steps: int, moments: random.Random, count: int = 4) -> Row:
         return Row(fault, 0, 0, "not tried: no user namespaces here")
     good = 0
     for seed in range(6000, 6000 + count):
-        words = [*DRAWN, *PLAYERS[seed % 2], *WORKERS[seed // 2 % 2], "--steps", str(steps), "--seed", str(seed)]
+        words = training(steps, seed)
         whole, length = undisturbed(words)
         wait = moments.uniform(0, length / 4)
         folder = Path(f"full{seed}")
@@ -317,15 +322,7 @@ def stopped(
         begun: only runs that have a checkpoint and one before it.
     """
     while count:
-        words = [
-            *DRAWN,
-            *PLAYERS[seed % len(PLAYERS)],
-            *WORKERS[seed // 2 % 2],
-            "--steps",
-            str(steps),
-            "--seed",
-            str(seed),
-        ]
+        words = training(steps, seed)
         whole, length = undisturbed(words)
         ended = run("train", *words, kill_after=moments.uniform(0.3, 0.8) * length, number=getattr(signal, name))
         identity = started(ended.out)

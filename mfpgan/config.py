@@ -152,8 +152,8 @@ def check_values(model: type[BaseModel], values: Mapping[str, Any], origin: str,
             elif item["loc"] or together:
                 problems.append(_problem(item))
     if unknown:
-        hints = {key: _nearest(key, known) for key in unknown}
-        named = first_of(unknown, lambda key: f"{quoted(key)}{hints[key] and f' (did you mean {hints[key]}?)'}")
+        hints = {key: nearest(key.replace("-", "_"), known) for key in unknown}
+        named = first_of(unknown, lambda key: f"{quoted(key)}{did_you_mean(hints[key])}")
         every = "" if all(hints.values()) else f", expected one of {', '.join(known)}"
         meant = [f"{hint} is missing" for hint in hints.values()]
         problems = [f"unknown key {named}{every}", *(one for one in problems if one not in meant)]
@@ -161,9 +161,14 @@ def check_values(model: type[BaseModel], values: Mapping[str, Any], origin: str,
         raise InputError(f"{origin}: {first_of(problems, str, '; ')}.")
 
 
-def _nearest(key: str, known: Sequence[str]) -> str:
-    """The known key that was meant; "" if none is near."""
-    return next(iter(difflib.get_close_matches(key[:80].replace("-", "_"), known, n=1)), "")
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The known name that was meant; "" if none is near."""
+    return next(iter(difflib.get_close_matches(name[:80], known, n=1)), "")
+
+
+def did_you_mean(name: str) -> str:
+    """What to say of the nearest name, after the one that nobody knows."""
+    return name and f" (did you mean {name}?)"
 
 
 def _problem(error: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_study_run import run_command
+from test_study_run import GRID, run_command
 
 from mfpgan import tracking
 from mfpgan.evaluation.report import Report
@@ -21,18 +21,9 @@ from mfpgan.study.file import Study
 from mfpgan.study.summary import summarise
 from mfpgan.types import InputError
 
-STUDY = """
-name: small
-question: Does it help?
-expectation: No.
-base: {data: synthetic, size: 96, width: 0.1, batch_size: 2, steps: 2, encoder_weights: none, val_data: none, device: cpu, workers: 0}
-arms:
-  off: {adv: off}
-  hinge: {adv: hinge}
-reference: off
-seeds: [0, 1, 2]
+STUDY = f"""{GRID}seeds: [0, 1, 2]
 evaluate:
-- {data: synthetic, limit: 3, max_clicks: 2, zoom: true, device: cpu, precision: fp32}
+- {{data: synthetic, limit: 3, max_clicks: 2, zoom: true, device: cpu, precision: fp32}}
 """
 DONE = (("off", 0), ("hinge", 0), ("off", 1), ("hinge", 1), ("hinge", 2))
 

@@ -28,7 +28,7 @@ from mfpgan.study.cells import Survey
 from mfpgan.study.file import Study
 from mfpgan.types import InputError
 
-STUDY = """
+GRID = """
 name: small
 question: Does it help?
 expectation: No.
@@ -37,10 +37,11 @@ arms:
   off: {adv: off}
   hinge: {adv: hinge}
 reference: off
-seeds: [0, 1]
+"""
+STUDY = f"""{GRID}seeds: [0, 1]
 evaluate:
-- {data: synthetic, protocol: single, limit: 2}
-- {data: synthetic, protocol: interactive, limit: 1, max_clicks: 2}
+- {{data: synthetic, protocol: single, limit: 2}}
+- {{data: synthetic, protocol: interactive, limit: 1, max_clicks: 2}}
 """
 CELLS = ["off-s0", "hinge-s0", "off-s1", "hinge-s1"]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mfpgan.study.file import Cell
 
 FAILED = 1
+of_arms = click.option("--arms", metavar="ARM,ARM", help="Only these arms, and the reference; left out: all.")
 
 
 @click.group()
@@ -31,7 +32,7 @@ def study() -> None:
 @click.option(
     "--set", "settings", multiple=True, metavar="base.KEY=VALUE", help="Set a key of the study's base; may be repeated."
 )
-@click.option("--arms", metavar="ARM,ARM", help="Only these arms, and the reference; left out: all.")
+@of_arms
 @click.option("--jobs", type=click.IntRange(1), help="Cells at a time; left out: one, or as many as SLURM likes.")
 @click.option("--dry-run", is_flag=True, help="List the cells and how far they are, and stop.")
 @click.option("--retry", is_flag=True, help="Try failed cells again.")
@@ -72,9 +73,7 @@ def run(
 
     if slurm and launcher == "local":
         raise InputError("--slurm says what jobs of SLURM are given; add --launcher submitit, or leave it out.")
-    question = Study.load(file, settings)
-    if arms is not None:
-        question = question.only(arms)
+    question = Study.load(file, settings, arms)
     with display.Watch("open") as watch:
         survey = cells.Survey.of(question, progress=watch.update)
     for note in dict.fromkeys(entry.note for entry in survey.evaluations):
@@ -117,7 +116,7 @@ def run(
     metavar="base.KEY=VALUE",
     help="As for `mfpgan study run`: other values, other cells.",
 )
-@click.option("--arms", metavar="ARM,ARM", help="Only these arms, and the reference; left out: all.")
+@of_arms
 @click.option(
     "--effect", "effects", multiple=True, metavar="MEASURE=X",
     help="The difference that is asked about, instead of the file's; such as NoC_85=0.5.",
@@ -135,9 +134,7 @@ def report(file: Path, settings: tuple[str, ...], arms: str | None, effects: tup
     from mfpgan.study.file import Study
     from mfpgan.study.summary import summarise
 
-    question = Study.load(file, settings)
-    if arms is not None:
-        question = question.only(arms)
+    question = Study.load(file, settings, arms)
     summary = summarise(question, dict(map(effect_of, effects)), force=force)
     show_answer(summary.answer)
     for sentence in summary.careful:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mfpgan.cli.display import stdout
-from mfpgan.tracking import BEFORE, CHECKPOINT, INTERRUPTED
+from mfpgan.tracking import INTERRUPTED
 from mfpgan.types import quoted
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def hints(runs: Sequence[RunRecord]) -> list[str]:
     """Sentences about runs that did not end, and what to do."""
     sentences = []
     interrupted = [run for run in runs if run.status == INTERRUPTED]
-    resumable = [run for run in interrupted if any((run.folder / name).is_file() for name in (CHECKPOINT, BEFORE))]
+    resumable = [run for run in interrupted if run.has_checkpoint]
     if resumable:
         shown = ", ".join(run.id[:8] for run in resumable[:5]) + (", ..." if len(resumable) > 5 else "")
         sentences.append(

@@ -49,8 +49,7 @@ class Line:
     @property
     def verdict(self) -> str:
         """What the interval says, in words."""
-        where = self.evaluation.name and f" ({self.evaluation.name})"
-        name = f"{self.arm} less {self.reference}, {self.measure.name}{where}: {self.number(self.found.mean, '+')} {self.interval}"
+        name = f"{self.arm} less {self.reference}, {self._told}: {self.number(self.found.mean, '+')} {self.interval}"
         low, high = self.found.low, self.found.high
         if low > 0 or high < 0:
             good = (low > 0) == self.measure.higher_is_better
@@ -63,6 +62,11 @@ class Line:
         if self.effect is None:
             return f"{name}: no difference can be shown."
         return f"{name}: undecided, {self.effect:g} may be or may not be; {self.advice}."
+
+    @property
+    def _told(self) -> str:
+        """The measure, and of which evaluation where there are several that have it."""
+        return self.measure.name + (self.evaluation.name and f" ({self.evaluation.name})")
 
     @property
     def advice(self) -> str:
@@ -109,7 +113,7 @@ class Answer:
         for line in self.lines:
             if line.effect is not None and line.found.half_width > line.effect:
                 sentences.append(
-                    f"{line.arm}, {line.measure.name}{line.evaluation.name and f' ({line.evaluation.name})'}: the interval of +-{line.number(line.found.half_width)} is wider than the "
+                    f"{line.arm}, {line._told}: the interval of +-{line.number(line.found.half_width)} is wider than the "
                     f"effect asked about, {line.effect:g}; {line.advice}."
                 )
         return sentences + [_saturated(evaluation, measure) for evaluation, measure in self._hopeless()]

@@ -20,7 +20,7 @@ from mfpgan import tracking
 from mfpgan.config import EvalConfig
 from mfpgan.files import write_atomically
 from mfpgan.study.file import Cell, Study
-from mfpgan.tracking import BEFORE, CHECKPOINT, INTERRUPTED, RunRecord
+from mfpgan.tracking import INTERRUPTED, RunRecord
 from mfpgan.types import InputError
 
 STUDIES = Path("studies")
@@ -145,8 +145,7 @@ class State:
     @property
     def resumable(self) -> bool:
         """Whether its run goes on from a checkpoint."""
-        folder = None if self.record is None or self.record.status == "FINISHED" else self.record.folder
-        return folder is not None and any((folder / path).is_file() for path in (CHECKPOINT, BEFORE))
+        return self.record is not None and self.record.status != "FINISHED" and self.record.has_checkpoint
 
     @property
     def note(self) -> str:

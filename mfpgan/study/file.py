@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import json
 import re
@@ -24,7 +23,16 @@ from pydantic import (
     model_validator,
 )
 
-from mfpgan.config import CHANGEABLE_ON_RESUME, PRESETS, EvalConfig, TrainConfig, check_values, first_of
+from mfpgan.config import (
+    CHANGEABLE_ON_RESUME,
+    PRESETS,
+    EvalConfig,
+    TrainConfig,
+    check_values,
+    did_you_mean,
+    first_of,
+    nearest,
+)
 from mfpgan.study.measures import measures_of
 from mfpgan.types import InputError, quoted
 from mfpgan.yaml_file import read_mapping
@@ -130,8 +138,7 @@ class Study(BaseModel):
         known = [one.name for entry in self.evaluations for one in measures_of(entry.protocol, entry.max_clicks)]
         for name in self.effect:
             if name not in known:
-                near = difflib.get_close_matches(name[:80], known, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
+                hint = did_you_mean(nearest(name, known))
                 raise ValueError(
                     f"effect: {quoted(name)} is no measure of these evaluations{hint}, expected one of {', '.join(dict.fromkeys(known))}"
                 )
@@ -147,11 +154,12 @@ class Study(BaseModel):
             check_values(TrainConfig, self.base | self.arms[cell], f"arm {cell}")
 
     @classmethod
-    def load(cls, path: Path, settings: Sequence[str] = ()) -> Self:
+    def load(cls, path: Path, settings: Sequence[str] = (), arms: str | None = None) -> Self:
         """A study out of its file.
 
         Args:
             settings: texts `base.KEY=VALUE`, which count more than the file.
+            arms: only these, see `only`; None for all.
 
         Raises:
             InputError: not readable, or something in it is wrong.
@@ -170,7 +178,8 @@ class Study(BaseModel):
             base[key] = value
         values["base"] = base
         check_values(cls, values, str(path))
-        return cls(**values)
+        study = cls(**values)
+        return study if arms is None else study.only(arms)
 
     def to_yaml(self) -> str:
         """The study as a file, with what --set and --arms made of it."""

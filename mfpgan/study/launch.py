@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from mfpgan.config import did_you_mean, nearest
 from mfpgan.study.cells import STUDIES, State, Survey
 from mfpgan.study.origin import differences
 from mfpgan.study.work import Children, Task, Tell, run_cell, threads
@@ -172,8 +172,7 @@ class Submitit:
         known = sorted(submitit.SlurmExecutor._valid_parameters())
         for key in self.parameters:
             if key not in known:
-                near = difflib.get_close_matches(key[:80], known, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
+                hint = did_you_mean(nearest(key, known))
                 raise InputError(
                     f"--slurm {quoted(key)}: submitit has no such parameter{hint}; it has {', '.join(known)}."
                 )

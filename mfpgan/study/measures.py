@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -54,9 +53,13 @@ def measures_of(protocol: ProtocolName, max_clicks: int) -> list[Measure]:
     if protocol in ("interactive", "both"):
         found += [Measure(f"NoC_{percent}", False, 2) for percent in THRESHOLDS]
         found += [Measure(f"never_{percent}", False, 3) for percent in THRESHOLDS]
-        clicks = [click for click in CLICKS if click <= max_clicks]
+        clicks = _clicks(max_clicks)
         found += [Measure(f"{name}@{click}", True, 3) for name in ("IoU", "boundary_IoU") for click in clicks]
     return found
+
+
+def _clicks(most: int) -> list[int]:
+    return [click for click in CLICKS if click <= most]
 
 
 def line_up(reports: Mapping[str, Sequence[Sequence[Report]]], names: Sequence[str] = ()) -> list[Evaluation]:
@@ -69,22 +72,20 @@ def line_up(reports: Mapping[str, Sequence[Sequence[Report]]], names: Sequence[s
     Raises:
         InputError: evaluations that cannot be compared: other data, objects, clicks, robot, device or number format.
     """
-    evaluations = []
+    found: list[tuple[str, Evaluation]] = []
     for number in range(len(next(iter(reports.values()))[0])):
         there = {arm: [seed[number] for seed in seeds] for arm, seeds in reports.items()}
         _check_alike(there)
         first = next(iter(there.values()))[0]
+        name = names[number] if names else ""
         if first.single:
-            evaluations.append(_single(there))
+            found.append((name, _single(there)))
         if first.interactive:
-            evaluations.append(_interactive(there))
-        for place, one in enumerate(evaluations):
-            if names and not one.name:
-                evaluations[place] = replace(one, name=names[number])
-    kinds = [one.curves is None for one in evaluations]
+            found.append((name, _interactive(there)))
+    kinds = [one.curves is None for _, one in found]
     return [
-        replace(one, title=f"{one.title}, {one.name}") if kinds.count(kind) > 1 and one.name else replace(one, name="")
-        for one, kind in zip(evaluations, kinds, strict=True)
+        replace(one, title=f"{one.title}, {name}", name=name) if name and kinds.count(kind) > 1 else one
+        for (name, one), kind in zip(found, kinds, strict=True)
     ]
 
 
@@ -152,15 +153,14 @@ def _interactive(reports: Mapping[str, Sequence[Report]]) -> Evaluation:
         mean: NDArray[np.float64] = found.reshape(*found.shape[:2], -1, repeats, *found.shape[3:]).mean(3)
         return mean
 
-    def number_of(row: InteractiveRow, measure: Measure) -> float:
-        name, _, after = re.split("([_@])(?=[0-9]+$)", measure.name)
-        if name in ("NoC", "never"):
-            return row.noc[after] if name == "NoC" else failed(row.iou, int(after) / 100, most)
-        return (row.iou if name == "IoU" else row.biou)[int(after) - 1]
-
-    measures = measures_of("interactive", most)
-    numbers = each(lambda row: [number_of(row, measure) for measure in measures])
-    values = {measure: numbers[..., place] for place, measure in enumerate(measures)}
+    numbers = each(
+        lambda row: [
+            *(row.noc[str(percent)] for percent in THRESHOLDS),
+            *(failed(row.iou, percent / 100, most) for percent in THRESHOLDS),
+            *(curve[click - 1] for curve in (row.iou, row.biou) for click in _clicks(most)),
+        ]
+    )
+    values = dict(zip(measures_of("interactive", most), np.moveaxis(numbers, -1, 0), strict=True))
     curves = each(lambda row: row.iou)
     rows, data = results[0][0].rows[::repeats], next(iter(reports.values()))[0].data
     images = tuple(row.image for row in rows)

@@ -34,7 +34,7 @@ def differences(survey: Survey) -> list[str]:
             digests[key] = _digests(build.training_data(state.cell.config.model_copy(update={"val_images": 1})))
         if state.record is None or not (state.record.status in ("FINISHED", "RUNNING") or state.resumable):
             continue  # nothing of it will be kept
-        made_with = read_environment(state.record.folder)
+        made_with = _read_environment(state.record.folder)
         if not _alike(made_with, present):
             codes.setdefault(_code(made_with), []).append(state.cell.name)
         made = tuple(state.record.params.get(name, "") for name in ("data_digest", "val_digest"))
@@ -56,7 +56,7 @@ def mixed(runs: Mapping[str, RunRecord]) -> list[str]:
     codes: list[tuple[dict[str, Any], list[str]]] = []
     data: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = {}
     for name, record in runs.items():
-        made_with = read_environment(record.folder)
+        made_with = _read_environment(record.folder)
         group = next((names for other, names in codes if _alike(made_with, other)), None)
         if group is None:
             codes.append((made_with, [name]))
@@ -83,7 +83,7 @@ def _digests(data: Any) -> tuple[str, str]:
     return data.train.digest(), data.validation.digest() if data.validation else ""
 
 
-def read_environment(folder: Path | None) -> dict[str, Any]:
+def _read_environment(folder: Path | None) -> dict[str, Any]:
     """A run's environment.json; empty where there is none that can be read."""
     if folder is None:
         return {}

@@ -12,7 +12,6 @@ from mfpgan.tracking.mlflow_store import store_uri
 from mfpgan.tracking.records import Synced, fetch, find_run, list_runs, local_runs, sync
 from mfpgan.tracking.run import NoRun, Run, TrackedRun
 from mfpgan.tracking.run_folder import (
-    BEFORE,
     CHECKPOINT,
     INTERRUPTED,
     RunRecord,
@@ -25,7 +24,6 @@ from mfpgan.tracking.start import reopen_run, resume_run, start_run
 from mfpgan.tracking.ui import open_ui, runs_page, ui_command
 
 __all__ = [
-    "BEFORE",
     "CHECKPOINT",
     "INTERRUPTED",
     "NoRun",

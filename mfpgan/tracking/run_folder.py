@@ -77,6 +77,11 @@ class RunRecord:
     tags: dict[str, str] = field(default_factory=dict)
     """What its user marked it with."""
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the folder holds one to go on from, the last or the one before it."""
+        return any((self.folder / name).is_file() for name in (CHECKPOINT, BEFORE))
+
 
 def write_json(path: Path, values: Any) -> None:
     """Indented, for people; raises ValueError on NaN and infinity."""
