@@ -154,6 +154,11 @@ GADGETS: list[Any] = [
 ]  # fmt: skip
 
 
+WRITTEN: dict[tuple[str, str], bytes] = {}
+"""Files by format and parts. torch's old format names storages by their addresses, so a second writing of the same parts may have
+another length, and Hypothesis, which repeats examples, would draw other damage."""
+
+
 @FUZZ
 @given(
     parts=mutated(PARTS_OF_A_RUN, st.sampled_from(GADGETS), most=1),
@@ -173,6 +178,7 @@ def test_nothing_in_a_file_can_run(
         "plain": lambda: pickle.dumps(parts, 2),
         "text": lambda: pickle.dumps(parts, 0),
     }[how]()
+    content = WRITTEN.setdefault((how, repr(parts)), content)
     path = tmp_path / "last.pt"
     path.write_bytes(data.draw(damaged(content, most=1)) if damage else content)
     reading(path, lambda: load_checkpoint(path))
