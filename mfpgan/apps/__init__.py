@@ -1,0 +1,1 @@
+"""Doors on `ClickSession`: the shell, files that other tools read, a web page, annotation tools."""
