@@ -25,7 +25,7 @@ import torch
 from page import put
 
 from mfpgan import build
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.guidance import click_maps
 from mfpgan.config import TrainConfig
 from mfpgan.data.loader import training_batches, validation_batches
 from mfpgan.diagnosis.measure import planted, right_way, scores, wish

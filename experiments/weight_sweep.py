@@ -31,9 +31,10 @@ from mfpgan import build
 from mfpgan.data.loader import validation_batches
 from mfpgan.figures.sweep import SweepPoint, sweep_figure
 from mfpgan.files import write_atomically
+from mfpgan.inference import predict
 from mfpgan.metrics import boundary_iou, confusion, iou
-from mfpgan.session import THRESHOLD, predict
 from mfpgan.training.validation import validation_clicks
+from mfpgan.types import THRESHOLD
 
 ARMS = {
     **{f"{weight:g}": ("--adv-weight", f"{weight:g}") for weight in (0.0, 0.003, 0.01, 0.03, 0.1)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from mfpgan.training.rules import Rules
 from mfpgan.training.trainer import Plan, Trainer
 from mfpgan.types import Batch, ClickEncoding, DataSet, InputError, reason_of
 from mfpgan.version import __version__
+from mfpgan.yaml_file import read_mapping
 
 WEIGHT_STREAM = 10
 """Third entry of the seed of a discriminator's first weights, beside the streams of training."""
@@ -270,21 +271,45 @@ def load_generator(
         raise InputError(
             f"{error} `mfpgan train --resume {folder.name[:8]}` goes on from the one before it; --weights best evaluates the best."
         ) from None
-    generator = MFPResNetUNet(config.width, click_encoding(config))
-    state = parts["generator"]
-    if weights == "ema":
-        if not config.ema:
-            raise InputError(f"--weights ema: run {folder.name[:8]} keeps no running mean; train with --ema 0.999.")
-        if not parts.get("ema"):
-            raise InputError(
-                f"{path}: it holds no running mean, though the run's config asks for one; use --weights last."
-            )
-        state = averaged_state(parts["ema"])
-    try:
-        generator.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: its weights do not fit {folder / 'config.yaml'} ({reason_of(error)}).") from None
+    if weights == "ema" and not config.ema:
+        raise InputError(f"--weights ema: run {folder.name[:8]} keeps no running mean; train with --ema 0.999.")
+    generator = _with_weights(config, parts, weights == "ema", path, str(folder / "config.yaml"))
     return place(generator, device), config, int(parts["step"])
+
+
+def generator_of_checkpoint(
+    path: Path, device: torch.device, weights: WeightsName = "last"
+) -> tuple[MFPResNetUNet, TrainConfig, int]:
+    """As `load_generator`, of a checkpoint that lies anywhere: it holds its run's config.
+
+    Raises:
+        InputError: it is missing, broken, holds no config or no such weights, or does not fit its own config; or `weights` is
+            "best", which is a checkpoint of its own.
+    """
+    if weights == "best":
+        raise InputError(f"{path}: a checkpoint is either the last or the best; name the run's {BEST} instead.")
+    parts = load_checkpoint(path)
+    if "config" not in parts:
+        raise InputError(f"{path}: it holds no config; give the id of its run.")
+    config = TrainConfig.from_mapping(read_mapping(path, "a config", parts["config"]), str(path))
+    generator = _with_weights(config, parts, weights == "ema", path, "its config")
+    return place(generator, device), config, int(parts["step"])
+
+
+def _with_weights(config: TrainConfig, parts: dict[str, Any], averaged: bool, path: Path, origin: str) -> MFPResNetUNet:
+    """The generator of a config with a checkpoint's weights, or with their running mean.
+
+    Args:
+        path, origin: of the checkpoint and of the config, for the errors.
+    """
+    generator = MFPResNetUNet(config.width, click_encoding(config))
+    if averaged and not parts.get("ema"):
+        raise InputError(f"{path}: it holds no running mean; use --weights last.")
+    try:
+        generator.load_state_dict(averaged_state(parts["ema"]) if averaged else parts["generator"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: its weights do not fit {origin} ({reason_of(error)}).") from None
+    return generator
 
 
 def export_weights(folder: Path) -> list[Path]:

@@ -1,335 +1,265 @@
-"""Inference as a person uses it: the image once, then click after click; of many people at once where that is wanted."""
+"""Inference as a person uses it: a photo once, then click after click, for one object after the other.
+
+Nothing here imports torch before a network of torch is asked for: `ClickSession.load("model.onnx")` does without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from operator import index
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
-from mfpgan.clicks.encoding import standing
-from mfpgan.clicks.guidance import encode
-from mfpgan.types import BoolMask, Click, ClickEncoding, Image, Probability
-from mfpgan.zoom import CROP_PX, View, clicks_in, crop, crop_size, next_view, paste
+from mfpgan.photos import as_photo
+from mfpgan.types import BoolMask, Click, Image, Probability
+from mfpgan.zoom import CROP_PX
 
-THRESHOLD = 0.5
-"""A pixel belongs to the mask if its probability is above this."""
-CPU_PIXELS = 2**19
-"""Pixels that the pictures of one forward pass of `predict_each` have together on a CPU, unless a single one has more.
+if TYPE_CHECKING:
+    from os import PathLike
 
-Milliseconds a picture, U-Net of width 1 in bfloat16 on one thread: at 161x241 pixels 103 alone, 69 by four, 66 by eight and 67
-by 16; at 321x481 pixels 459 alone, 384 by two, 470 by four, 435 by eight. A layer's output above 32 MiB is fetched from the
-system and given back each time by glibc's malloc, which costs as much as a larger batch brings.
-"""
+    import torch
+    from PIL.Image import Image as PillowImage
+    from torch import nn
+
+    from mfpgan.config import WeightsName
 
 
-def predict(
-    generator: nn.Module,
-    image: Tensor,
-    clicks: Sequence[Sequence[Click]],
-    precision: str = "fp32",
-    previous: Tensor | None = None,
-) -> Tensor:
-    """The answer to the clicks of a batch of images.
+class State(Protocol):
+    """How far one user has come at one object of one image. It does not change: the next click makes the next state."""
 
-    The generator is put into eval mode and stays there; whoever trains next sets train mode.
-
-    With memory "modulated" and no previous answer the network runs twice, as MFP does at the first click: the first
-    answer is modulated and read again.
-
-    Args:
-        generator: called with (image (B, 3, H, W), guidance (B, C, H, W)), gives logits (B, 1, H, W). Its attribute
-            `click_encoding` says what the guidance holds; a module without one gets disks and no memory.
-        image: (B, 3, H, W) float32 in [0, 1], RGB, on the generator's device.
-        clicks: for each image its clicks, oldest first, in pixels of that image.
-        precision: "fp32", or "bf16" for autocast.
-        previous: (B, 1, H, W) float32 in [0, 1] on the image's device, the answer before the newest clicks; only read
-            by a generator with memory. None at the first click.
-
-    Returns:
-        (B, 1, H, W) float32 probabilities on the image's device. Where no positive click stands (of several on a pixel
-        the last), clicks can only take away: the answer is nowhere above `previous`, and empty without one, so negative
-        clicks alone on a fresh image give an empty mask.
-
-    Raises:
-        ValueError: a click lies outside the image, or the precision is another word.
-    """
-    if previous is None and encoding_of(generator).memory == "modulated":
-        previous = forward(generator, image, clicks, precision, None)
-    return forward(generator, image, clicks, precision, previous)
-
-
-def forward(
-    generator: nn.Module, image: Tensor, clicks: Sequence[Sequence[Click]], precision: str, previous: Tensor | None
-) -> Tensor:
-    """One forward pass of `predict`, without gradient; arguments as there."""
-    height, width = image.shape[-2:]
-    with torch.inference_mode():
-        guidance = encode(encoding_of(generator), clicks, previous, height=height, width=width, device=image.device)
-        prob = _run(generator, image, guidance, precision)
-        for number, image_clicks in enumerate(clicks):
-            _hold(prob[number], image_clicks, None if previous is None else previous[number])
-        return prob
-
-
-def _run(generator: nn.Module, image: Tensor, guidance: Tensor, precision: str) -> Tensor:
-    """(B, 1, H, W) float32, what the network itself says to a batch and its guidance; to be called in inference mode."""
-    if precision not in ("fp32", "bf16"):
-        raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
-    generator.eval()
-    with torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits: Tensor = generator(image, guidance)
-    return logits.float().sigmoid()
-
-
-def _hold(prob: Tensor, clicks: Sequence[Click], previous: Tensor | None) -> None:
-    """Hold one answer, (..., 1, H, W), to the one before it while clicks only take away; in place."""
-    if not _positive_stands(clicks, prob):
-        prob.copy_(torch.zeros_like(prob) if previous is None else torch.minimum(prob, previous))
-
-
-def _positive_stands(clicks: Sequence[Click], image: Tensor) -> bool:
-    """Whether a click says what belongs to the object and is not withdrawn; image: (..., H, W)."""
-    height, width = image.shape[-2:]
-    return any(click.positive for click in standing(clicks, height, width))
-
-
-def encoding_of(generator: nn.Module) -> ClickEncoding:
-    """How the generator wants to be fed; see `predict`."""
-    return getattr(generator, "click_encoding", ClickEncoding())
-
-
-class Shown(NamedTuple):
-    """What a network is shown of one user's work, at any size: `predict_each` answers many."""
-
-    image: Tensor
-    """(1, 3, h, w) float32 in [0, 1], RGB."""
-    clicks: Sequence[Click]
-    """Oldest first, in pixels of that image."""
-    previous: Tensor | None
-    """(1, 1, h, w) float32 in [0, 1], the answer before the newest click; None: that is a first click."""
-
-
-def canvas(generator: nn.Module, height: int, width: int) -> tuple[int, int]:
-    """(height, width) that the network computes a picture at. Pictures of one canvas can be seen in one forward pass.
-
-    A generator whose attribute `stride` is above 1 pads its input to multiples of it, the photo by its `mean` and the
-    guidance by 0; padded so beforehand, the picture gets the same answer. One without computes at the picture's size.
-    """
-    stride: int = getattr(generator, "stride", 1)
-    return height + -height % stride, width + -width % stride
-
-
-def predict_each(generator: nn.Module, shown: Sequence[Shown], precision: str = "fp32") -> list[Tensor]:
-    """`predict` for pictures of any sizes and users at different clicks, in as few forward passes as their sizes allow;
-    on a CPU with at most `CPU_PIXELS` in each.
-
-    Args:
-        generator, precision: as in `predict`.
-
-    Returns:
-        For each (1, 1, h, w) float32: what `predict` answers to it alone, up to the order of sums in the network.
-    """
-    answers: dict[int, Tensor] = {}
-    for members in _passes(generator, shown):
-        group = [shown[number] for number in members]
-        if encoding_of(generator).memory == "modulated":
-            fresh = [place for place, one in enumerate(group) if one.previous is None]
-            for place, first in zip(fresh, _forward_each(generator, [group[i] for i in fresh], precision), strict=True):
-                group[place] = group[place]._replace(previous=first)
-        answers.update(zip(members, _forward_each(generator, group, precision), strict=True))
-    return [answers[number] for number in range(len(shown))]
-
-
-def _passes(generator: nn.Module, shown: Sequence[Shown]) -> Iterator[list[int]]:
-    """Numbers of the pictures that go through the network together."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for number, one in enumerate(shown):
-        groups.setdefault(canvas(generator, *one.image.shape[-2:]), []).append(number)
-    for (height, width), members in groups.items():
-        on_cpu = shown[members[0]].image.device.type == "cpu"
-        most = max(CPU_PIXELS // (height * width), 1) if on_cpu else len(members)
-        for start in range(0, len(members), most):
-            yield members[start : start + most]
-
-
-def _forward_each(generator: nn.Module, group: Sequence[Shown], precision: str) -> list[Tensor]:
-    """One forward pass of `predict_each` over pictures of one canvas."""
-    if not group:
-        return []
-    sizes: dict[tuple[int, int], list[int]] = {}
-    for number, one in enumerate(group):
-        sizes.setdefault((one.image.shape[-2], one.image.shape[-1]), []).append(number)
-    height, width = (max(side) for side in zip(*sizes, strict=True))
-    encoding, like = encoding_of(generator), group[0].image
-    with torch.inference_mode():
-        image = like.new_empty(len(group), 3, height, width)
-        if len(sizes) > 1:  # only a generator with a stride, see `canvas`
-            image.copy_(torch.as_tensor(generator.mean))
-        guidance = like.new_zeros(len(group), encoding.channels, height, width)
-        for (h, w), members in sizes.items():
-            some = [group[number] for number in members]
-            # No previous answer is one of all 0, to the network as to `_hold`.
-            previous = [like.new_zeros(1, 1, h, w) if one.previous is None else one.previous for one in some]
-            image[members, :, :h, :w] = torch.cat([one.image for one in some])
-            guidance[members, :, :h, :w] = encode(
-                encoding, [one.clicks for one in some], torch.cat(previous), height=h, width=w, device=like.device
-            )
-        prob = _run(generator, image, guidance, precision)
-        answers = []
-        for number, one in enumerate(group):
-            h, w = one.image.shape[-2:]
-            # A copy: kept as a part of the batch, one answer would keep the whole batch in memory.
-            answer = prob[number : number + 1, :, :h, :w].clone()
-            _hold(answer, one.clicks, one.previous)
-            answers.append(answer)
-        return answers
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How far one user has come at one image. It does not change: the next click makes the next state."""
-
-    image: Tensor
-    """(1, 3, H, W) float32 in [0, 1], RGB, on the network's device."""
-    clicks: tuple[Click, ...] = ()
-    """Oldest first."""
-    prob: Tensor | None = None
-    """(1, 1, H, W) float32 on the network's device, the answer to these clicks; None before the first."""
-    view: View | None = None
-    """What the network looked at; None: the whole photo."""
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """Oldest first."""
+        ...
 
     @property
     def probability(self) -> Probability:
-        """(H, W) float32, the caller's own; all 0 before the first click."""
-        if self.prob is None:
-            return np.zeros(tuple(self.image.shape[-2:]), np.float32)
-        array: Probability = self.prob[0, 0].cpu().numpy().copy()  # the caller may draw on it
-        return array
+        """(H, W) float32, the caller's own; before the first click all 0, or the mask that the user began with."""
+        ...
 
     @property
     def mask(self) -> BoolMask:
-        """(H, W) bool, probability > 0.5; all False before the first click."""
-        if self.prob is None:
-            return np.zeros(tuple(self.image.shape[-2:]), np.bool_)
-        mask: BoolMask = (self.prob[0, 0] > THRESHOLD).cpu().numpy()
-        return mask
+        """(H, W) bool, probability > 0.5."""
+        ...
+
+
+class Engine(Protocol):
+    """A network that answers the clicks of any number of users: `mfpgan.inference.TorchEngine`, `mfpgan.apps.onnx_engine.OnnxEngine`."""
+
+    name: str
+    """What people call it: "small", a run's id, a file's name."""
+    zoom_px: int
+    """Longer side in pixels of what the network sees, where it looks closely."""
+    forward_seconds: float
+    """Time spent on answers so far."""
+
+    def start(self, rgb: Image, mask: BoolMask | None = None) -> Any:
+        """A user's `State` at an image (H, W, 3) uint8 without clicks, on request with a mask (H, W) bool to begin with.
+
+        Raises:
+            InputError: a mask, and a network without memory, which would not read it.
+        """
+        ...
+
+    def answer(self, states: Sequence[Any], clicks: Sequence[Click]) -> list[Any]:
+        """The next click of several users, a `State` for each, as if each were alone. What they had stays as it is.
+
+        Raises:
+            ValueError: a click lies outside its image.
+        """
+        ...
+
+
+class _Object:
+    """What a user did for one object: states after no click, one click, two, ..., and which of them is the present one."""
+
+    def __init__(self, first: State) -> None:
+        self.states = [first]
+        self.at = 0
+
+    @property
+    def state(self) -> State:
+        return self.states[self.at]
+
+    def follow(self, state: State) -> None:
+        self.states[self.at + 1 :] = [state]  # what was undone cannot be redone any more
+        self.at += 1
 
 
 class ClickSession:
-    """One user at one image: `set_image`, then `click`, `undo` and `reset` in any order.
+    """One person at one photo: `set_image`, then `click`, `undo`, `redo` and `reset` in any order.
 
-    The network is shown its last answer, and is held to it while clicks only take away, from the second click on if a
-    positive click stands before and with the newest. Otherwise the newest is a first click (see `predict`): no earlier
-    click has said what the object is, or the only one that did is withdrawn.
+        session = ClickSession.load("small")
+        session.set_image("photo.jpg")
+        session.click(y=120, x=80)                     # (H, W) float32
+        session.click(y=30, x=40, positive=False)
+        session.mask                                   # (H, W) bool
+        session.new_object()                           # the next one; both are in session.label_map
+
+    What a network is shown at each click, and how it is held to its last answer, is told at `mfpgan.inference.TorchEngine`.
 
     Args:
-        generator: as in `predict`; moved to `device`.
-        device: where the network runs, by default where the generator is; pictures and masks of the interface are NumPy arrays.
-        precision: "fp32", or "bf16" for autocast.
-        zoom: the network sees everything at one size: the whole photo at the first click, then the part round the last
-            mask (RITM's zoom-in, see `mfpgan.zoom`). A click outside that part, which can only be a negative one, leaves
-            the answer as it is: the network would not see it.
-        zoom_px: longer side of what the network then sees; best the size it was trained at, its config's `size`.
-
-    `start` and `answer` are the same for many users of one network, each at an image of their own; they leave the session's
-    own image and clicks alone.
+        network: an `Engine`, or a module that `mfpgan.inference.predict` takes; the other arguments are then those of a
+            `TorchEngine` of it, and belong to no `Engine`.
     """
 
     def __init__(
         self,
-        generator: nn.Module,
+        network: Engine | nn.Module,
         device: torch.device | str | None = None,
         precision: str = "fp32",
         zoom: bool = False,
         zoom_px: int = CROP_PX,
     ) -> None:
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
-        if device is None:
-            parameter = next(generator.parameters(), None)
-            device = "cpu" if parameter is None else parameter.device
-        self.device = torch.device(device)
-        self.generator = generator.to(self.device)
-        self.precision = precision
-        self.zoom = zoom
-        self.zoom_px = zoom_px
-        self.forward_seconds = 0.0
-        """Time spent on answers so far: the network, what it is shown, and waiting for the device."""
-        self._states: list[State] = []
-        """After no click, one click, two, ...; empty without an image."""
+        if hasattr(network, "answer"):
+            engine: Any = network
+        else:
+            from mfpgan.inference import TorchEngine
 
-    def set_image(self, rgb: Image) -> None:
-        """Start on an image, without clicks.
+            engine = TorchEngine(cast("nn.Module", network), device, precision, zoom, zoom_px)
+        self.engine: Engine = engine
+        self.seconds = 0.0
+        """How long the last click took, from the call to the answer."""
+        self._image: Image | None = None
+        self._objects: list[_Object] = []
+        self._selected = 0
+
+    @classmethod
+    def load(
+        cls,
+        source: str | PathLike[str],
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        weights: WeightsName = "last",
+        zoom: bool = True,
+    ) -> ClickSession:
+        """A session with a trained network, which looks at photos of any size at the size that it was trained at.
 
         Args:
-            rgb: (H, W, 3) uint8, RGB.
+            source: "small", the model that comes along; the id of a run, or the beginning of one; a checkpoint (`last.pt`); a
+                file that `mfpgan export` made (`model.onnx`), for which torch need not be installed; a folder that
+                `mfpgan card --hub` made.
+            device: auto, cpu, cuda, ...; an ONNX file runs on the CPU.
+            precision: auto, fp32, bf16; an ONNX file computes in float32.
+            weights: of a run: last, best or ema, see `mfpgan.load_run`.
+            zoom: False shows the network whole photos at their own size.
 
         Raises:
-            ValueError: another shape or dtype.
+            InputError: nothing of that name, or it cannot be used.
         """
-        self._states = [self.start(rgb)]
+        from mfpgan.apps.loading import load_engine
 
-    def start(self, rgb: Image) -> State:
-        """A user at an image, without clicks; arguments as in `set_image`."""
-        if not isinstance(rgb, np.ndarray):
-            raise ValueError(
-                f"image must be a NumPy array, got {type(rgb).__name__}; np.asarray makes one of a PIL image"
-            )
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-            raise ValueError(f"image must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
-        planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
-        return State(planes.to(self.device).float() / 255)
+        return cls(load_engine(source, device=device, precision=precision, weights=weights, zoom=zoom))
 
-    def group(self, height: int, width: int) -> tuple[int, int]:
-        """Users at images of equal groups get their first answers in one forward pass; later ones too without zoom."""
-        shown = crop_size(View(0, 0, height, width), self.zoom_px) if self.zoom else (height, width)
-        return canvas(self.generator, *shown)
+    def another(self) -> ClickSession:
+        """A session of somebody else with the same network, without an image."""
+        return type(self)(self.engine)
 
-    def pixels(self, height: int, width: int) -> int:
-        """Most pixels that the network computes for one answer to a user at such an image. With zoom a view may be square."""
-        rows, columns = canvas(self.generator, *((self.zoom_px,) * 2 if self.zoom else (height, width)))
-        return rows * columns
+    @property
+    def forward_seconds(self) -> float:
+        """Time that the network has spent on answers, of all sessions that share it."""
+        return self.engine.forward_seconds
 
-    def click(self, y: int, x: int, positive: bool) -> Probability:
-        """Add a click and answer.
+    def set_image(self, image: Image | str | PathLike[str] | PillowImage, mask: BoolMask | None = None) -> None:
+        """Start on a photo, with one object and no click.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; or the path of a photo, or a PIL image, turned upright as its EXIF says and as viewers
+                show it.
+            mask: (H, W) bool, what the first object begins with. Its clicks then correct it.
+
+        Raises:
+            ValueError: an array or a mask of another shape or dtype.
+            InputError: the photo cannot be read; a mask, and a network without memory, which would not read it.
+        """
+        rgb = as_photo(image)
+        state = self._start(rgb, mask)  # first, so that what raises leaves no trace
+        self._image, self._objects, self._selected, self.seconds = rgb, [_Object(state)], 0, 0.0
+
+    def click(self, y: int, x: int, positive: bool = True) -> Probability:
+        """Add a click to the selected object and answer.
 
         Args:
             y, x: pixels from the top left of the image.
             positive: True for "this belongs to the object".
 
         Returns:
-            (H, W) float32 in [0, 1] at the size of the image.
+            (H, W) float32 in [0, 1] at the size of the image, the caller's own.
 
         Raises:
             ValueError: no image is set, or the click lies outside it.
         """
-        (state,) = self.answer([self._state()], [Click(index(y), index(x), bool(positive))])
-        self._states.append(state)  # last, so that a click that raises leaves no trace
-        return state.probability
+        one = self._object()
+        begin = perf_counter()
+        (state,) = self.engine.answer([one.state], [Click(index(y), index(x), bool(positive))])
+        one.follow(state)  # last, so that a click that raises leaves no trace
+        answer: Probability = state.probability
+        self.seconds = perf_counter() - begin
+        return answer
 
     def undo(self) -> Probability:
-        """Take the last click back: the answer before it, all 0 if there was none. Nothing to undo is no error.
+        """Take the last click back: the answer before it. Nothing to undo is no error.
 
         Raises:
             ValueError: no image is set.
         """
-        self._states = self._states[:-1] or self._states
-        return self._state().probability
+        one = self._object()
+        one.at = max(one.at - 1, 0)
+        return one.state.probability
+
+    def redo(self) -> Probability:
+        """The click that was taken back last, again. Nothing to redo, or a click since, is no error.
+
+        Raises:
+            ValueError: no image is set.
+        """
+        one = self._object()
+        one.at = min(one.at + 1, len(one.states) - 1)
+        return one.state.probability
 
     def reset(self) -> None:
-        """Take all clicks back; the image stays."""
-        self._states = self._states[:1]
+        """Take all clicks of the selected object back, for good; the image stays, and a mask that it began with."""
+        if self._objects:
+            self._objects[self._selected] = _Object(self._object().states[0])
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` would change anything."""
+        return bool(self._objects) and self._object().at > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether `redo` would change anything."""
+        return bool(self._objects) and self._object().at < len(self._object().states) - 1
+
+    @property
+    def image(self) -> Image:
+        """(H, W, 3) uint8, RGB, as it was given.
+
+        Raises:
+            ValueError: no image is set.
+        """
+        self._object()
+        assert self._image is not None
+        return self._image
 
     @property
     def clicks(self) -> tuple[Click, ...]:
-        """The clicks that count now, oldest first."""
-        return self._states[-1].clicks if self._states else ()
+        """The selected object's clicks that count now, oldest first."""
+        return self._object().state.clicks if self._objects else ()
+
+    @property
+    def probability(self) -> Probability:
+        """(H, W) float32, the last answer, the caller's own; before the first click all 0, or the mask that it began with.
+
+        Raises:
+            ValueError: no image is set.
+        """
+        return self._object().state.probability
 
     @property
     def mask(self) -> BoolMask:
@@ -338,56 +268,68 @@ class ClickSession:
         Raises:
             ValueError: no image is set.
         """
-        return self._state().mask
+        return self._object().state.mask
 
-    def _state(self) -> State:
-        if not self._states:
-            raise ValueError("no image is set; call set_image first")
-        return self._states[-1]
+    @property
+    def objects(self) -> int:
+        """How many objects there are, those without clicks included."""
+        return len(self._objects)
 
-    def answer(self, states: Sequence[State], clicks: Sequence[Click]) -> list[State]:
-        """The next click of several users at once, each answered as if alone.
+    @property
+    def number(self) -> int:
+        """The selected object, from 1; 0 without an image."""
+        return self._selected + 1 if self._objects else 0
+
+    def new_object(self, mask: BoolMask | None = None) -> int:
+        """One more object, which is then the selected one.
 
         Args:
-            states: from `start`, or from here.
-            clicks: one for each, in pixels of its image.
+            mask: (H, W) bool, what it begins with, as in `set_image`.
 
         Returns:
-            The users' next states, equal to those that they would have had alone up to the order of sums in the network.
+            Its number, from 1.
 
         Raises:
-            ValueError: a click lies outside its image.
+            ValueError, InputError: as `set_image`.
         """
-        begin = perf_counter()
-        following = [self._follow(state, click) for state, click in zip(states, clicks, strict=True)]
-        shown = {number: one for number, (_, one) in enumerate(following) if one is not None}
-        answers = dict(zip(shown, predict_each(self.generator, list(shown.values()), self.precision), strict=True))
-        result = []
-        for number, (state, _) in enumerate(following):
-            prob = answers.get(number, state.prob)  # what the network would not see leaves the answer as it is
-            if number in answers and self.zoom:
-                assert prob is not None
-                height, width = state.image.shape[-2:]
-                prob = paste(prob, state.view or View(0, 0, height, width), height, width)
-            result.append(replace(state, prob=prob))
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.forward_seconds += perf_counter() - begin
-        return result
+        self._objects.append(_Object(self._start(self.image, mask)))
+        self._selected = len(self._objects) - 1
+        return self.number
 
-    def _follow(self, state: State, click: Click) -> tuple[State, Shown | None]:
-        """The state after a click, still with the answer before it; and what the network has to be shown, if anything."""
-        clicks = (*state.clicks, click)
-        stands = _positive_stands(clicks, state.image)
-        previous = state.prob if stands and _positive_stands(state.clicks, state.image) else None
-        if not self.zoom:
-            return replace(state, clicks=clicks), Shown(state.image, clicks, previous)
-        view = None if previous is None else next_view(state.probability, clicks, state.view)
-        after = replace(state, clicks=clicks, view=view)
-        if view is not None and not view.holds(click):
-            return after, None
-        height, width = state.image.shape[-2:]
-        shown = view or View(0, 0, height, width)
-        before = None if previous is None else crop(previous, shown, self.zoom_px)
-        near = crop(state.image, shown, self.zoom_px)
-        return after, Shown(near, clicks_in(clicks, shown, self.zoom_px), before)
+    def select(self, number: int) -> None:
+        """Go on with an object.
+
+        Raises:
+            ValueError: there is none of that number.
+        """
+        if not 1 <= index(number) <= self.objects:
+            raise ValueError(f"there is no object {number}, expected 1 to {self.objects}; new_object makes one more")
+        self._selected = index(number) - 1
+
+    @property
+    def masks(self) -> list[BoolMask]:
+        """The masks of all objects, each (H, W) bool; where objects overlap, so do they."""
+        return [one.state.mask for one in self._objects]
+
+    @property
+    def label_map(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """(H, W) uint8, uint16 above 255 objects: 0 is background, k object k; where they overlap the later one is on top.
+
+        Raises:
+            ValueError: no image is set.
+        """
+        labels = np.zeros(self.image.shape[:2], np.uint8 if self.objects <= 255 else np.uint16)
+        for number, one in enumerate(self._objects, 1):
+            labels[one.state.mask] = number
+        return labels
+
+    def _start(self, rgb: Image, mask: BoolMask | None) -> State:
+        if mask is not None and (mask.shape != rgb.shape[:2] or mask.dtype != np.bool_):
+            raise ValueError(f"mask must be {rgb.shape[:2]} bool like the image, got {mask.shape} {mask.dtype}")
+        state: State = self.engine.start(rgb, mask)
+        return state
+
+    def _object(self) -> _Object:
+        if not self._objects:
+            raise ValueError("no image is set; call set_image first")
+        return self._objects[self._selected]

@@ -21,12 +21,21 @@ Probability = NDArray[np.float32]
 """(H, W) float32 in [0, 1]."""
 
 
+THRESHOLD = 0.5
+"""A pixel belongs to the mask if its probability is above this. MFP's; RITM takes .49."""
+
+
 class InputError(ValueError):
     """What a user handed in cannot be used. The message is one sentence: what came, what was expected, what to do.
 
     The command line prints it on stderr and exits with code 2; a traceback never reaches the user.
     """
 
+
+NO_MEMORY = (
+    "this network has no memory and would not see the mask that you start from; use one trained with --memory previous or "
+    "modulated, or start without a mask."
+)
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
@@ -171,7 +180,7 @@ class ClickEncoding:
     """How clicks and the last answer reach the network as channels beside the photo's three."""
 
     shape: EncodingName = "disk"
-    """What a click draws, see `mfpgan.clicks.encoding.click_maps`."""
+    """What a click draws, see `mfpgan.clicks.encoding.draw_clicks`."""
     radius: float = 5.0
     """Its size in pixels."""
     memory: MemoryName = "none"

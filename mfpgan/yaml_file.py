@@ -25,17 +25,18 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(_BOOL, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
-def read_mapping(path: Path, what: str) -> dict[str, Any]:
+def read_mapping(path: Path, what: str, text: str | None = None) -> dict[str, Any]:
     """The plain values of a YAML file; keys are texts at every level, as they stand there.
 
     Args:
         what: the kind of file with its article, for the errors: "a config".
+        text: what to read instead of the file's content, where the file holds it beside other things.
 
     Raises:
         InputError: not readable, no mapping, or a key is there twice in one mapping of whatever depth.
     """
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(path.read_text(encoding="utf-8") if text is None else text)
         root = loader.get_single_node()
         twice = None if root is None else _settle_keys(root)
         values = {} if root is None or twice else loader.construct_document(root)

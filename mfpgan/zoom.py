@@ -20,10 +20,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional
+from numpy.typing import NDArray
 
-from mfpgan.types import Click, Probability
+from mfpgan.types import THRESHOLD, Click, Probability
 
 SKIP_CLICKS = 1
 """So many first clicks see the whole photo. RITM, skip_clicks."""
@@ -33,8 +32,9 @@ MIN_VIEW_PX = 200
 """A view is at least so high and wide, in pixels of the photo, before the photo's edges cut it. RITM, min_crop_size."""
 KEEP_IOU = 0.5
 """The last view is kept while its overlap with the new one is at least this. RITM, recompute_thresh_iou."""
-THRESHOLD = 0.5
-"""The previous mask is where the probability is above this. RITM, prob_thresh."""
+SHRUNK = 4
+"""A view that many times as large as its crop, and larger, is averaged instead of sampled: of a photo of 24 megapixels at 192
+pixels, one pixel in a thousand would be looked at. BSDS500's photos are never shrunk so far."""
 CROP_PX = 400
 """Longer side of what the network sees of a view, in pixels, where nobody says how large it was trained. RITM, target_size."""
 
@@ -52,7 +52,9 @@ class View(NamedTuple):
         return self.top <= click.y < self.bottom and self.left <= click.x < self.right
 
 
-def next_view(previous: Probability | None, clicks: Sequence[Click], last: View | None) -> View | None:
+def next_view(
+    previous: Probability | None, clicks: Sequence[Click], last: View | None, skip: int = SKIP_CLICKS
+) -> View | None:
     """Where the network looks to answer the newest click.
 
     The new view is the bounding box of the previous mask and of all positive clicks, enlarged about its middle and cut
@@ -63,6 +65,7 @@ def next_view(previous: Probability | None, clicks: Sequence[Click], last: View 
         previous: (H, W) float32 in [0, 1], the answer before the newest click; None counts as empty.
         clicks: all clicks, the newest included, oldest first, in pixels of the photo.
         last: what this function returned for the click before; None after `set_image`.
+        skip: so many first clicks see the whole photo; 0 for a user who began with a mask.
 
     Returns:
         The last view if it holds all positive clicks and overlaps enough with the new one, else the new one; None, look
@@ -71,7 +74,7 @@ def next_view(previous: Probability | None, clicks: Sequence[Click], last: View 
     Raises:
         ValueError: a click lies outside the photo; only looked for when the answer is a view.
     """
-    if previous is None or len(clicks) <= SKIP_CLICKS:
+    if previous is None or len(clicks) <= skip:
         return None
     mask = previous > THRESHOLD
     if not mask.any():
@@ -102,18 +105,20 @@ def crop_size(view: View, size_px: int = CROP_PX) -> tuple[int, int]:
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def crop(planes: torch.Tensor, view: View, size_px: int = CROP_PX) -> torch.Tensor:
-    """What the network sees: the view, resized (bilinear, corner onto corner); unchanged if it has the size already.
+def averaging(length: int, shorter: int) -> NDArray[np.float32]:
+    """How a side of `length` pixels becomes one of `shorter`, where plain interpolation would leave most pixels out.
 
-    Args:
-        planes: (B, C, H, W) float, the photo or a previous probability at the photo's size. Click maps are not cropped:
-            draw them from `clicks_in`, so that a disk has its radius in pixels of the crop.
+    Each new pixel is a mean of the old ones round it, by a triangle that reaches to its neighbours (as Pillow's BILINEAR
+    shrinks), its middle corner onto corner as in the rest of this module.
 
     Returns:
-        (B, C, *crop_size(view, size_px)), dtype and device as given.
+        (shorter, length) float32; rows add up to 1. The photo's rows times one of them, and its columns times another.
     """
-    window = planes[..., view.top : view.bottom, view.left : view.right]
-    return functional.interpolate(window, crop_size(view, size_px), mode="bilinear", align_corners=True)
+    step = (length - 1) / max(shorter - 1, 1)
+    middles = np.arange(shorter) * step
+    weights = np.maximum(1 - np.abs(np.arange(length) - middles[:, None]) / max(step, 1), 0)
+    result: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return result
 
 
 def clicks_in(clicks: Sequence[Click], view: View, size_px: int = CROP_PX) -> tuple[Click, ...]:
@@ -125,7 +130,7 @@ def clicks_in(clicks: Sequence[Click], view: View, size_px: int = CROP_PX) -> tu
         clicks: in pixels of the photo, oldest first.
 
     Returns:
-        In the same order; each lies on the pixel of `crop(photo, view, size_px)` nearest to the photo's pixel. Where a
+        In the same order; each lies on the pixel of the crop nearest to the photo's pixel. Where a
         view is shrunk and an older click on another pixel of the photo lies there already, the younger one gives way to
         the nearest free pixel (of equally near ones the first in reading order), because on one pixel it would withdraw
         the older one. With no pixel free it does so.
@@ -140,24 +145,6 @@ def clicks_in(clicks: Sequence[Click], view: View, size_px: int = CROP_PX) -> tu
             places[y, x] = _nearest_free(row, column, height, width, set(places.values()))
         moved.append(Click(*places[y, x], positive))
     return tuple(moved)
-
-
-def paste(probability: torch.Tensor, view: View, height: int, width: int) -> torch.Tensor:
-    """The network's answer to a crop, back in its place in the photo.
-
-    Args:
-        probability: (B, 1, h, w) float in [0, 1], the answer to `crop(photo, view)`.
-        height, width: size of the photo in pixels.
-
-    Returns:
-        (B, 1, height, width), dtype and device as given, in [0, 1]: resized inside the view (bilinear, corner onto
-        corner), 0 outside.
-    """
-    whole = probability.new_zeros((*probability.shape[:2], height, width))
-    size = (view.bottom - view.top, view.right - view.left)
-    inside = functional.interpolate(probability, size, mode="bilinear", align_corners=True)
-    whole[..., view.top : view.bottom, view.left : view.right] = inside
-    return whole
 
 
 def _enlarged(first: int, last: int, limit: int) -> tuple[int, int]:

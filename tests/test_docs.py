@@ -16,7 +16,8 @@ from torch import Tensor
 
 from mfpgan.cli import app, main
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.zoom import View, crop
+from mfpgan.inference import crop
+from mfpgan.zoom import View
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,7 +99,7 @@ def test_the_click_strategy_of_the_readme_trains_and_plays_and_keeps_the_contrac
         sizes.append(size_px)
         return crop(planes, view, size_px)
 
-    monkeypatch.setattr("mfpgan.session.crop", watched)
+    monkeypatch.setattr("mfpgan.inference.crop", watched)
     code, out, _ = run(f"{play} --zoom")
     result = json.loads(out)["interactive"]
     assert (code, result["zoom"], result["robot"]) == (0, True, "center")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfpgan.clicks.encoding import RADIUS_PX, USUAL_RADIUS_PX, click_maps, standing
+from mfpgan.clicks.encoding import RADIUS_PX, USUAL_RADIUS_PX, standing
+from mfpgan.clicks.guidance import click_maps
 from mfpgan.types import Click
 
 DRAW = {

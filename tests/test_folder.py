@@ -11,7 +11,7 @@ from PIL import Image
 
 from mfpgan.data import folder
 from mfpgan.data.folder import FolderDataSet
-from mfpgan.data.photos import read_mask
+from mfpgan.photos import read_mask
 from mfpgan.types import InputError
 
 

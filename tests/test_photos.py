@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mfpgan.data.photos import LastPhoto, read_mask, read_photo
+from mfpgan.photos import LastPhoto, read_mask, read_photo
 from mfpgan.types import InputError
 
 RED, GREY = (200, 10, 30), 77

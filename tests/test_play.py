@@ -16,6 +16,7 @@ from mfpgan.data import open_dataset
 from mfpgan.data.resize import resize_sample
 from mfpgan.evaluation.interactive import evaluate_interactive
 from mfpgan.evaluation.play import BATCH_PIXELS, WAITING_BATCHES, Game, OneByOne, Together, all_games, batches
+from mfpgan.inference import TorchEngine
 from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.session import ClickSession
 from mfpgan.types import Click, ClickEncoding, Sample
@@ -72,7 +73,7 @@ def photos():
     return Photos(5)
 
 
-class Noted(ClickSession):
+class Noted(TorchEngine):
     """Keeps every probability that it answered, by the photo and the clicks that it answers."""
 
     def answer(self, states, clicks):
@@ -95,8 +96,8 @@ def test_a_batch_plays_as_one_by_one(photos, memory, zoom):
     results, passes, sessions = [], [], []
     for batch_size in (1, 6):
         network = Swayed(memory)
-        session = Noted(network, zoom=zoom, zoom_px=64)
-        sessions.append(session)
+        session = ClickSession(Noted(network, zoom=zoom, zoom_px=64))
+        sessions.append(session.engine)
         results.append(
             evaluate_interactive(session, data, robot=Human(), repeats=2, max_clicks=4, batch_size=batch_size)
         )
@@ -116,12 +117,12 @@ def test_a_batch_plays_as_one_by_one(photos, memory, zoom):
 @pytest.mark.parametrize(("memory", "zoom"), [("previous", False), ("modulated", True)])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_plays_in_batches(photos, name, memory, zoom):
-    sessions = [Noted(Swayed(memory), zoom=zoom, zoom_px=32) for _ in range(2)]
+    sessions = [ClickSession(Noted(Swayed(memory), zoom=zoom, zoom_px=32)) for _ in range(2)]
     alone, together = (
         evaluate_interactive(session, photos, robot=STRATEGIES[name](), max_clicks=4, limit=2, batch_size=size)
         for session, size in zip(sessions, (1, 8), strict=True)
     )
-    assert_same_answers(*sessions[::-1])
+    assert_same_answers(sessions[1].engine, sessions[0].engine)
     assert together.rows == alone.rows
 
 
@@ -280,14 +281,14 @@ def test_batches_keep_within_their_limits(widths, size, pixels, table):
 @pytest.mark.parametrize(("zoom_px", "counted"), [(None, 352 * 512), (256, 321 * 481), (500, 512 * 512)])
 def test_the_network_s_pixels_count_or_the_photo_s(zoom_px, counted):
     session = ClickSession(Swayed(), zoom=zoom_px is not None, zoom_px=zoom_px or 400)
-    table = Together(session)
+    table = Together(session.engine)
     assert table.pixels(321, 481) == table.pixels(481, 321) == counted
     assert table.pixels(3648, 5472) >= 3648 * 5472
     assert OneByOne(session).pixels(321, 481) == 321 * 481
 
 
 def test_how_many_photos_are_played_together():
-    together = Together(ClickSession(Swayed()))
+    together = Together(ClickSession(Swayed()).engine)
     assert 32 * together.pixels(321, 481) <= BATCH_PIXELS, "of BSDS500 as many as the default batch has"
     assert 2 * together.pixels(3648, 5472) > BATCH_PIXELS, "of 20 megapixels one"
 

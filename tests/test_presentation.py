@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from mfpgan.models.presentation import BLUR_SIGMA_PX, PRESENTATIONS, blur
-from mfpgan.session import THRESHOLD
+from mfpgan.types import THRESHOLD
 
 NAMES = pytest.mark.parametrize("name", PRESENTATIONS)
 

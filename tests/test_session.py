@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.guidance import click_maps
 from mfpgan.clicks.modulation import modulate
+from mfpgan.inference import Shown, canvas, crop, paste, predict, predict_each
 from mfpgan.models.generator import MFPResNetUNet
-from mfpgan.session import ClickSession, Shown, canvas, predict, predict_each
+from mfpgan.session import ClickSession
 from mfpgan.types import Click, ClickEncoding
-from mfpgan.zoom import View, crop, paste
+from mfpgan.zoom import View
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -63,8 +64,8 @@ def test_no_mask_before_the_first_click(session):
 def test_the_network_sees_eval_mode_and_pixels_in_unit_range(session):
     session.click(3, 4, True)
     session.click(5, 6, False)
-    image, maps = session.generator.calls[-1]
-    assert not session.generator.training
+    image, maps = session.engine.generator.calls[-1]
+    assert not session.engine.generator.training
     assert image.shape == (1, 3, 20, 30)
     np.testing.assert_array_equal(image[0].permute(1, 2, 0).numpy(), RGB.astype(np.float32) / 255)
     assert maps[0, 0, 3, 4] == maps[0, 1, 5, 6] == 1
@@ -144,7 +145,7 @@ def test_memory_is_fed_as_the_generator_asks(memory, channels, passes):
     session = ClickSession(Remember(memory))
     session.set_image(RGB)
     session.click(10, 12, True)
-    seen = session.generator.seen
+    seen = session.engine.generator.seen
     assert [guidance.shape[1] for guidance in seen] == [channels] * passes  # MFP answers the first click twice
     assert not seen[0][:, 2:].any()
     first = session.click(4, 20, True)
@@ -180,7 +181,7 @@ def test_negative_clicks_alone_give_an_empty_mask(memory):
     assert not session.click(9, 9, False).any()
     assert session.click(12, 12, True).all()  # the first positive click frees the answer
     previous = torch.rand(1, 1, 20, 30)
-    prob = predict(session.generator, torch.zeros(1, 3, 20, 30), [[Click(3, 3, False)]], previous=previous)
+    prob = predict(session.engine.generator, torch.zeros(1, 3, 20, 30), [[Click(3, 3, False)]], previous=previous)
     assert (prob <= previous).all()
 
 
@@ -205,7 +206,7 @@ def test_a_withdrawn_positive_click_frees_nothing(memory):
 def test_the_first_positive_click_is_answered_twice_whatever_came_before():
     session = ClickSession(Remember("modulated"))
     session.set_image(RGB)
-    seen, passes = session.generator.seen, []
+    seen, passes = session.engine.generator.seen, []
     # The fourth and the fifth withdraw both positive clicks, so the last one is a first again.
     for click in [(3, 3, False), (10, 12, True), (10, 20, True), (10, 12, False), (10, 20, False), (15, 25, True)]:
         before = len(seen)
@@ -275,7 +276,7 @@ def test_everything_is_seen_at_the_size_that_zoom_asks_for():
     session.set_image(PHOTO)
     assert session.click(*ON).shape == (400, 400)
     session.click(*NEAR)
-    assert [tuple(photo.shape) for photo in session.generator.photos] == [(1, 3, 150, 150)] * 2
+    assert [tuple(photo.shape) for photo in session.engine.generator.photos] == [(1, 3, 150, 150)] * 2
 
 
 def close_up(memory):
@@ -289,11 +290,11 @@ def test_zoom_shows_the_network_the_view_alone(memory):
     session = close_up(memory)
     whole = torch.from_numpy(session.click(*ON))[None, None]
     photo = torch.from_numpy(PHOTO.transpose(2, 0, 1)[None]).float() / 255
-    assert torch.equal(session.generator.photos[-1], photo)  # the whole photo, of the right size as it is
+    assert torch.equal(session.engine.generator.photos[-1], photo)  # the whole photo, of the right size as it is
     prob = session.click(*NEAR)
-    guidance = session.generator.seen[-1]
+    guidance = session.engine.generator.seen[-1]
     seen = crop(photo, VIEW)
-    assert torch.equal(session.generator.photos[-1], seen)
+    assert torch.equal(session.engine.generator.photos[-1], seen)
     assert torch.equal(guidance[:, :2], click_maps([IN_CROP], 400, 400))
     before = crop(whole, VIEW)
     if memory != "none":
@@ -315,11 +316,11 @@ def test_undo_brings_the_view_back_too(memory):
         one.click(*ON)
         one.click(*NEAR)
     session.click(20, 390, True)  # far away: another view
-    assert session.generator.photos[-1].shape != session.generator.photos[-2].shape
+    assert session.engine.generator.photos[-1].shape != session.engine.generator.photos[-2].shape
     session.undo()
     for click in [(230, 200, False), (210, 210, True)]:
         np.testing.assert_array_equal(session.click(*click), straight.click(*click))
-        assert torch.equal(session.generator.photos[-1], straight.generator.photos[-1])
+        assert torch.equal(session.engine.generator.photos[-1], straight.engine.generator.photos[-1])
 
 
 @pytest.mark.parametrize("memory", ["none", "previous", "modulated"])
@@ -327,13 +328,13 @@ def test_a_click_outside_the_view_changes_nothing_and_keeps_it(memory):
     session = close_up(memory)
     session.click(*ON)
     before = session.click(*NEAR)
-    passes = len(session.generator.seen)
+    passes = len(session.engine.generator.seen)
     np.testing.assert_array_equal(session.click(5, 5, False), before)
-    assert len(session.generator.seen) == passes
+    assert len(session.engine.generator.seen) == passes
     assert session.clicks[-1] == Click(5, 5, False)
     session.click(200, 220, False)  # inside
-    assert torch.equal(session.generator.photos[-1], session.generator.photos[-2])
-    assert session.generator.seen[-1][0, 1].sum() == 81
+    assert torch.equal(session.engine.generator.photos[-1], session.engine.generator.photos[-2])
+    assert session.engine.generator.seen[-1][0, 1].sum() == 81
     np.testing.assert_array_equal(session.undo(), before)
 
 
@@ -373,7 +374,7 @@ def test_a_pass_on_a_cpu_has_so_many_pixels(monkeypatch):
     network = Look("none")
     shown = [Shown(torch.full((1, 3, 8, 4), number / 10), [Click(1, 2, True)], None) for number in range(5)]
     for pixels, sizes in [(5 * 32, [5]), (3 * 32 - 1, [2, 2, 1]), (31, [1] * 5)]:
-        monkeypatch.setattr("mfpgan.session.CPU_PIXELS", pixels)
+        monkeypatch.setattr("mfpgan.inference.CPU_PIXELS", pixels)
         network.photos.clear()
         assert len(predict_each(network, shown)) == 5
         assert [len(photos) for photos in network.photos] == sizes
@@ -389,13 +390,13 @@ def test_users_at_once_are_answered_as_sessions_of_their_own(memory, zoom):
     alone = [ClickSession(Remember(memory), zoom=zoom) for _ in photos]
     for session, photo in zip(alone, photos, strict=True):
         session.set_image(photo)
-    states = [together.start(photo) for photo in photos]
+    states = [together.engine.start(photo) for photo in photos]
     for number in range(8):  # negative first clicks, withdrawn ones and some outside the view among them
         places = [(int(rng.integers(80, 220)), int(rng.integers(80, 220))) for _ in photos]
         if number == 5:
             places = [state.clicks[-1][:2] for state in states]
         clicks = [Click(*place, bool(rng.random() < 0.6)) for place in places]
-        states = together.answer(states, clicks)
+        states = together.engine.answer(states, clicks)
         for state, session, click in zip(states, alone, clicks, strict=True):
             np.testing.assert_allclose(state.probability, session.click(*click), atol=1e-4)
             np.testing.assert_array_equal(state.mask, session.mask)
@@ -407,7 +408,7 @@ def test_users_at_once_are_answered_as_sessions_of_their_own(memory, zoom):
 
 def test_a_click_outside_one_image_stops_the_batch_and_changes_nothing():
     session = ClickSession(Paint(), zoom=True)
-    states = [session.start(RGB), session.start(RGB[:9])]
+    states = [session.engine.start(RGB), session.engine.start(RGB[:9])]
     with pytest.raises(ValueError, match="y=9, x=2 lies outside the image of height 9 and width 30"):
-        session.answer(states, [Click(9, 2, True)] * 2)
+        session.engine.answer(states, [Click(9, 2, True)] * 2)
     assert [state.clicks for state in states] == [(), ()]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from mfpgan.data.parts import Parts
-from mfpgan.data.photos import read_photo
 from mfpgan.data.transforms import Augmentation, draw_window
+from mfpgan.photos import read_photo
 from mfpgan.types import Sample
 
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.guidance import click_maps
+from mfpgan.inference import crop, paste
 from mfpgan.types import Click
-from mfpgan.zoom import View, clicks_in, crop, crop_size, next_view, paste
+from mfpgan.zoom import View, clicks_in, crop_size, next_view
 
 
 def probability(height, width, *boxes):

@@ -83,7 +83,7 @@ class Way:
 
     def __str__(self) -> str:
         together = f"{self.batch_size} together" if self.batch_size > 1 else "one by one"
-        return f"{self.session.precision}, {together}"
+        return f"{self.session.engine.precision}, {together}"
 
     def play(self, data: DataSet, images: int, max_clicks: int) -> None:
         self.results.append(

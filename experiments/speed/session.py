@@ -20,7 +20,8 @@ from mfpgan import build, devices
 from mfpgan.cli.options import resolve
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
-from mfpgan.session import ClickSession, encoding_of
+from mfpgan.inference import encoding_of
+from mfpgan.session import ClickSession
 from mfpgan.types import Click
 
 
@@ -57,20 +58,20 @@ def measured(session: ClickSession, image: np.ndarray, clicks: int, turns: int) 
     height, width = image.shape[:2]
     session.set_image(image)
     places = [Click(height * (step + 1) // (clicks + 2), width // 2, step % 2 == 0) for step in range(clicks + 1)]
-    previous = torch.from_numpy(session.click(*places[0]))[None, None].to(session.device)
-    planes = torch.from_numpy(image).to(session.device).permute(2, 0, 1)[None].float() / 255
-    generator = session.generator
+    previous = torch.from_numpy(session.click(*places[0]))[None, None].to(session.engine.device)
+    planes = torch.from_numpy(image).to(session.engine.device).permute(2, 0, 1)[None].float() / 255
+    generator = session.engine.generator
     guidance = encode(
-        encoding_of(generator), [places], previous, height=height, width=width, device=session.device
+        encoding_of(generator), [places], previous, height=height, width=width, device=session.engine.device
     ).contiguous(memory_format=torch.channels_last)
-    autocast = torch.autocast(session.device.type, torch.bfloat16, enabled=session.precision == "bf16")
+    autocast = torch.autocast(session.engine.device.type, torch.bfloat16, enabled=session.engine.precision == "bf16")
 
     def bare() -> None:
         for _ in range(clicks):
             with torch.inference_mode(), autocast:
                 generator(planes, guidance)
-            if session.device.type == "cuda":
-                torch.cuda.synchronize(session.device)
+            if session.engine.device.type == "cuda":
+                torch.cuda.synchronize(session.engine.device)
 
     def own() -> None:
         for place in places[1:]:

@@ -28,7 +28,7 @@ from mfpgan import build
 from mfpgan.cli.options import resolve
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
-from mfpgan.session import encoding_of
+from mfpgan.inference import encoding_of
 from mfpgan.tracking import NoRun
 from mfpgan.training.simulate import first_turns
 from mfpgan.training.trainer import Trainer

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mfpgan.types import Click, EncodingName
@@ -41,14 +40,10 @@ def standing(clicks: Sequence[Click], height: int, width: int) -> list[Click]:
     return list(last.values())
 
 
-def click_maps(
-    clicks: Sequence[Sequence[Click]],
-    height: int,
-    width: int,
-    shape: EncodingName = "disk",
-    radius: float = RADIUS_PX,
-) -> torch.Tensor:
-    """Clicks of a batch, each drawn by its distance r to every pixel; where they meet, the nearest click counts.
+def draw_clicks(
+    clicks: Sequence[Click], height: int, width: int, shape: EncodingName = "disk", radius: float = RADIUS_PX
+) -> NDArray[np.float32]:
+    """Clicks of one image, each drawn by its distance r to every pixel; where they meet, the nearest click counts.
 
     - disk: 1 where r <= radius, 0 elsewhere.
     - gaussian: exp(-r^2 / (2 radius^2)), so radius is sigma; 0 beyond 6 sigma, where it is below 2e-8.
@@ -58,29 +53,27 @@ def click_maps(
     Of several clicks on one pixel only the last is drawn, see `standing`.
 
     Args:
-        clicks: for each image of the batch, its clicks, oldest first; none is allowed.
-        height, width: size of the images in pixels.
+        clicks: oldest first; none is allowed.
+        height, width: size of the image in pixels.
         shape: what a click draws.
         radius: its size in pixels, above 0; USUAL_RADIUS_PX holds those of the literature.
 
     Returns:
-        (B, 2, height, width) float32 on the CPU, in [0, 1]; channel 0 holds the positive clicks, channel 1 the
-        negative.
+        (2, height, width) float32 in [0, 1]; channel 0 holds the positive clicks, channel 1 the negative.
 
     Raises:
         ValueError: a click lies outside the image.
     """
-    maps = np.zeros((len(clicks), 2, height, width), np.float32)
+    maps = np.zeros((2, height, width), np.float32)
     reach = min(int(_REACH[shape] * radius), max(height, width) - 1)
     stamp = _stamp(shape, radius, reach)
-    for image_maps, image_clicks in zip(maps, clicks, strict=True):
-        for y, x, positive in standing(image_clicks, height, width):
-            top, left = max(y - reach, 0), max(x - reach, 0)
-            window = image_maps[0 if positive else 1, top : y + reach + 1, left : x + reach + 1]
-            stamp_top, stamp_left = top - y + reach, left - x + reach
-            part = stamp[stamp_top : stamp_top + window.shape[0], stamp_left : stamp_left + window.shape[1]]
-            np.maximum(window, part, out=window)
-    return torch.from_numpy(maps)
+    for y, x, positive in standing(clicks, height, width):
+        top, left = max(y - reach, 0), max(x - reach, 0)
+        window = maps[0 if positive else 1, top : y + reach + 1, left : x + reach + 1]
+        stamp_top, stamp_left = top - y + reach, left - x + reach
+        part = stamp[stamp_top : stamp_top + window.shape[0], stamp_left : stamp_left + window.shape[1]]
+        np.maximum(window, part, out=window)
+    return maps
 
 
 @lru_cache(maxsize=2)  # a run has one encoding; a wide stamp takes longer to draw than a batch of clicks

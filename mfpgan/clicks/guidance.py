@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.encoding import RADIUS_PX, draw_clicks
 from mfpgan.clicks.modulation import modulate
-from mfpgan.types import Click, ClickEncoding
+from mfpgan.types import Click, ClickEncoding, EncodingName
+
+
+def click_maps(
+    clicks: Sequence[Sequence[Click]],
+    height: int,
+    width: int,
+    shape: EncodingName = "disk",
+    radius: float = RADIUS_PX,
+) -> Tensor:
+    """Clicks of a batch, for each image those of `mfpgan.clicks.encoding.draw_clicks`; arguments as there.
+
+    Returns:
+        (B, 2, height, width) float32 on the CPU, in [0, 1]; channel 0 holds the positive clicks, channel 1 the negative.
+    """
+    maps = np.empty((len(clicks), 2, height, width), np.float32)
+    for image_maps, image_clicks in zip(maps, clicks, strict=True):
+        image_maps[:] = draw_clicks(image_clicks, height, width, shape, radius)
+    return torch.from_numpy(maps)
 
 
 def encode(

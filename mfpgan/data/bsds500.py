@@ -20,7 +20,7 @@ from mfpgan.data.consensus import CONSENSUS_VERSION, consensus_objects
 from mfpgan.data.facts import Facts
 from mfpgan.data.mask_cache import PackedMasks, load_masks, store_masks
 from mfpgan.data.mat_file import read_cells
-from mfpgan.data.photos import MAX_PIXELS, LastPhoto
+from mfpgan.photos import MAX_PIXELS, LastPhoto
 from mfpgan.types import BoolMask, InputError, Sample, quoted, reason_of
 
 Progress = Callable[[int, int], None]

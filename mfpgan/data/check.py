@@ -12,9 +12,9 @@ from mfpgan.data import DATASETS, Progress, Request, recognise, sample_json
 from mfpgan.data.bsds500 import find_bsds500, read_segmentations, truth_files
 from mfpgan.data.folder import FolderImage, find_folders, pair_up
 from mfpgan.data.lvis import LvisDataSet
-from mfpgan.data.photos import LastPhoto, read_mask, read_photo
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import draw
+from mfpgan.photos import LastPhoto, read_mask, read_photo
 from mfpgan.types import InputError, quoted
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

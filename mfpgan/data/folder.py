@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from mfpgan.data.facts import Facts
 from mfpgan.data.parts import Parts
-from mfpgan.data.photos import PHOTO_SUFFIXES, LastPhoto, read_mask
 from mfpgan.data.problem import Problem, stop_at_first
+from mfpgan.photos import PHOTO_SUFFIXES, LastPhoto, read_mask
 from mfpgan.types import BoolMask, Image, InputError, Sample
 
 

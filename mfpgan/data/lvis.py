@@ -15,9 +15,9 @@ from mfpgan.data.lvis_cache import open_index
 from mfpgan.data.lvis_index import LvisIndex
 from mfpgan.data.lvis_reader import read_json
 from mfpgan.data.parts import Parts
-from mfpgan.data.photos import LastPhoto
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import draw, draw_together
+from mfpgan.photos import LastPhoto
 from mfpgan.types import BoolMask, Image, InputError, Sample, quoted
 
 

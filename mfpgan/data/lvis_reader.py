@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from mfpgan.data.json_stream import read_lists
 from mfpgan.data.lvis_index import ARRAYS, FLOATS, HUNDREDTHS, RUNS, Source, Tables
-from mfpgan.data.photos import MAX_PIXELS
 from mfpgan.data.problem import Problem
 from mfpgan.data.segmentation import FINE, WRONG, hits_a_pixel, runs_of, segmentation_problem, verdicts
 from mfpgan.data.spool import Spool
+from mfpgan.photos import MAX_PIXELS
 from mfpgan.types import InputError, quoted
 
 LARGEST_ID = 2**62

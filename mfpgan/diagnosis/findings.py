@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.guidance import click_maps
 from mfpgan.diagnosis.measure import planted, right_way, scores, wish
 from mfpgan.diagnosis.planted import PLANTED
 from mfpgan.figures.diagnosis import Answers, Look
+from mfpgan.inference import encoding_of, predict
 from mfpgan.metrics import bootstrap_interval, confusion, iou
-from mfpgan.session import THRESHOLD, encoding_of, predict
 from mfpgan.training.adversary import Adversary
 from mfpgan.training.health import CELL_PX, auc, soften
 from mfpgan.training.pictures import photo_of
 from mfpgan.training.validation import SEED, validation_clicks
-from mfpgan.types import Batch
+from mfpgan.types import THRESHOLD, Batch
 
 DRAWN, PREDICTED, SOFTENED = "drawn", "predicted", "softened"
 KINDS = (DRAWN, PREDICTED, *PLANTED, SOFTENED)
@@ -76,7 +76,7 @@ def diagnose(
     runs that are asked about the same objects compare.
 
     Args:
-        generator: as in `mfpgan.session.predict`, on `device`; left in eval mode.
+        generator: as in `mfpgan.inference.predict`, on `device`; left in eval mode.
         adversary: on `device`.
         batches: on the CPU, with an object an image.
         precision: of the generator, "fp32" or "bf16".

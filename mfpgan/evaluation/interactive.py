@@ -21,8 +21,8 @@ from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.data.loader import usable_cores
 from mfpgan.evaluation.play import BATCH_PIXELS, OneByOne, Predictor, Table, Together, all_games, batches, play
 from mfpgan.evaluation.report import THRESHOLDS, Estimate, InteractiveResult, InteractiveRow, RobotScore
+from mfpgan.inference import TorchEngine
 from mfpgan.metrics import bootstrap_interval, failed
-from mfpgan.session import ClickSession
 from mfpgan.types import ClickStrategy, DataSet
 
 CENTER = Center()
@@ -147,9 +147,10 @@ class _Played(NamedTuple):
 def _table(predictor: Predictor, batch_size: int) -> Table:
     if batch_size == 1:
         return OneByOne(predictor)
-    if not isinstance(predictor, ClickSession):
+    engine = getattr(predictor, "engine", None)
+    if not isinstance(engine, TorchEngine):
         raise ValueError(f"{type(predictor).__name__} plays one game at a time; use batch_size=1, got {batch_size}")
-    return Together(predictor)
+    return Together(engine)
 
 
 def robot_parameters(robot: ClickStrategy) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from mfpgan.data.loader import with_others
 from mfpgan.evaluation.report import THRESHOLDS, InteractiveRow
+from mfpgan.inference import TorchEngine, TorchState
 from mfpgan.metrics import boundary_iou, confusion, iou, noc
-from mfpgan.session import THRESHOLD, ClickSession, State
-from mfpgan.types import BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
+from mfpgan.types import THRESHOLD, BoolMask, Click, ClickStrategy, DataSet, Image, Probability, Sample
 
 ROBOT_STREAM = 11
 """Last entry of a seed, beside the streams of training and of the protocol `single`, which ends in 0."""
@@ -23,7 +23,7 @@ BATCH_PIXELS = 2**23
 
 A forward pass of the U-Net of width 1 without gradient takes 430 bytes a pixel in float32 and 260 in bfloat16 (process
 memory on a CPU, 1 and 2 million pixels), so a batch 3.4 GiB and 2.1 GiB on a GPU; on a CPU a pass has fewer pixels
-(`mfpgan.session.CPU_PIXELS`). Photos, masks and answers of a batch, 30 bytes a pixel, are 240 MiB on both: with zoom the
+(`mfpgan.inference.CPU_PIXELS`). Photos, masks and answers of a batch, 30 bytes a pixel, are 240 MiB on both: with zoom the
 network computes little, but photos of 20 megapixels are large all the same.
 """
 WAITING_BATCHES = 4
@@ -32,12 +32,14 @@ memory: 200 MiB of photos and masks."""
 
 
 class Predictor(Protocol):
-    """Whatever answers clicks. `ClickSession` is one; a test's oracle is another."""
+    """Whatever answers clicks. A `mfpgan.session.ClickSession` is one; a test's oracle is another."""
 
-    forward_seconds: float
-    """Time spent in the network since the predictor was made; 0.0 if nobody cares."""
+    @property
+    def forward_seconds(self) -> float:
+        """Time spent in the network since the predictor was made; 0.0 if nobody cares."""
+        ...
 
-    def set_image(self, rgb: Image) -> None:
+    def set_image(self, image: Image, /) -> None:
         """Start on an image, without clicks."""
         ...
 
@@ -171,28 +173,28 @@ class OneByOne:
 class Together:
     """A table for games that make their k-th click together, as a batch for the network."""
 
-    def __init__(self, session: ClickSession) -> None:
-        self.session = session
-        self._states: dict[int, State] = {}
+    def __init__(self, engine: TorchEngine) -> None:
+        self.engine = engine
+        self._states: dict[int, TorchState] = {}
 
     def group(self, height: int, width: int) -> Hashable:
         """By the size at which the network computes."""
-        return self.session.group(height, width)
+        return self.engine.group(height, width)
 
     def pixels(self, height: int, width: int) -> int:
         """The network's or, if that looks at less than the photo, the photo's."""
-        return max(self.session.pixels(height, width), height * width)
+        return max(self.engine.pixels(height, width), height * width)
 
     def seat(self, games: Sequence[Game]) -> None:
         """Every image goes to the device once."""
         self._states = {}  # gives their memory back before more is taken
         photos = {game.image: game.sample.image for game in games}
-        states = {image: self.session.start(photo) for image, photo in photos.items()}
+        states = {image: self.engine.start(photo) for image, photo in photos.items()}
         self._states = {game.number: states[game.image] for game in games}
 
     def answer(self, games: Sequence[Game], clicks: Sequence[Click]) -> list[BoolMask]:
         """A click in each."""
-        states = self.session.answer([self._states[game.number] for game in games], clicks)
+        states = self.engine.answer([self._states[game.number] for game in games], clicks)
         self._states.update(zip((game.number for game in games), states, strict=True))
         return [state.mask for state in states]
 

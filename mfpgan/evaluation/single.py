@@ -18,9 +18,9 @@ from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.data.resize import resize_sample
 from mfpgan.evaluation.references import REFERENCES
 from mfpgan.evaluation.report import MODEL, Estimate, SingleResult, SingleRow, SingleScore
+from mfpgan.inference import predict
 from mfpgan.metrics import METRICS, Confusion, bootstrap_interval, confusion
-from mfpgan.session import THRESHOLD, predict
-from mfpgan.types import BoolMask, Click, DataSet, Image
+from mfpgan.types import THRESHOLD, BoolMask, Click, DataSet, Image
 
 SIZE_PX = 256
 BATCH_SIZE = 4
@@ -63,7 +63,7 @@ def evaluate_single(
     """Score a generator, and the references on the same clicks. Several processes share out the batches; each returns all.
 
     Args:
-        generator: as in `mfpgan.session.predict`; left on `device` in eval mode.
+        generator: as in `mfpgan.inference.predict`; left on `device` in eval mode.
         data: the first object of each image counts.
         device, precision: where and how the network runs.
         seed: of the clicks and of the bootstrap.

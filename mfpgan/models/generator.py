@@ -105,7 +105,7 @@ class MFPResNetUNet(nn.Module):
     mean: Tensor
     std: Tensor
     stride = STRIDE
-    """Inputs are padded to multiples of this; `mfpgan.session.canvas` counts on it."""
+    """Inputs are padded to multiples of this; `mfpgan.inference.canvas` counts on it."""
 
     def __init__(self, width: float = 1.0, click_encoding: ClickEncoding = ClickEncoding()) -> None:  # noqa: B008 frozen
         super().__init__()

@@ -14,8 +14,8 @@ from mfpgan.config import WeightsName
 from mfpgan.devices import pick_device
 from mfpgan.evaluation.report import InteractiveRow, Report
 from mfpgan.figures import Tile, contact_sheet
-from mfpgan.session import THRESHOLD, ClickSession
-from mfpgan.types import DataSet, Image, Sample
+from mfpgan.session import ClickSession
+from mfpgan.types import THRESHOLD, DataSet, Image, Sample
 
 OBJECTS = 6
 """Of a sheet."""

@@ -6,9 +6,8 @@ import numpy as np
 
 from mfpgan.figures import Tile, contact_sheet
 from mfpgan.metrics import confusion, iou
-from mfpgan.session import THRESHOLD
 from mfpgan.training.simulate import Play
-from mfpgan.types import Batch, Image
+from mfpgan.types import THRESHOLD, Batch, Image
 
 MOST_TILES, COLUMNS = 8, 4
 

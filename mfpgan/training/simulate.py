@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mfpgan.session import THRESHOLD, encoding_of, forward
-from mfpgan.types import Batch, BoolMask, Click, ClickStrategy
+from mfpgan.inference import encoding_of, forward
+from mfpgan.types import THRESHOLD, Batch, BoolMask, Click, ClickStrategy
 
 CLICK_STREAM, LENGTH_STREAM = 4, 5
 """Third entry of a seed, beside the loader's streams. Later turns add their number as a fourth, from 1: NumPy pads
@@ -71,7 +71,7 @@ def play(
     """Play the users of a batch for as many turns as are drawn for each.
 
     A sample's number of forward passes before the one it is trained on is uniform from 0 to `strategy.rounds`; with memory
-    "modulated" to one more, because the first click is answered twice (see `session.predict`). So a share of every batch
+    "modulated" to one more, because the first click is answered twice (see `inference.predict`). So a share of every batch
     has no memory yet, and the network meets its own later masks as often as its first. After each answer (of the second
     pass, at the first click with "modulated") the user clicks again, unless nothing is wrong. Iterative training: Mahadevan
     et al., BMVC 2018; RITM, ICIP 2022, which draws one number for the whole batch.

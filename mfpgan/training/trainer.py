@@ -18,9 +18,9 @@ from torch.optim.swa_utils import AveragedModel
 from mfpgan import distributed
 from mfpgan.clicks.guidance import encode
 from mfpgan.config import TrainConfig
+from mfpgan.inference import encoding_of
 from mfpgan.losses.segmentation import SegmentationLoss
 from mfpgan.models.generator import MFPResNetUNet
-from mfpgan.session import encoding_of
 from mfpgan.tracking import CHECKPOINT, Run
 from mfpgan.training.adversary import AnyAdversary
 from mfpgan.training.alarms import Watchdog

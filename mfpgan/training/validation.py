@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mfpgan.clicks.encoding import click_maps
+from mfpgan.clicks.guidance import click_maps
 from mfpgan.clicks.strategies import STRATEGIES
 from mfpgan.figures import draw_triplet
+from mfpgan.inference import predict
 from mfpgan.metrics import METRICS, confusion
-from mfpgan.session import THRESHOLD, predict
 from mfpgan.training.pictures import photo_of
 from mfpgan.training.simulate import first_turns
-from mfpgan.types import Batch, Click, ClickEncoding, Image
+from mfpgan.types import THRESHOLD, Batch, Click, ClickEncoding, Image
 
 SEED = 1_000_003
 """Validation clicks are the same in every run, whatever its seed, so that curves of runs compare."""

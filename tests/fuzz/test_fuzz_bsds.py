@@ -19,7 +19,7 @@ from scipy.io import savemat
 
 from mfpgan.data import mat_file
 from mfpgan.data.bsds500 import Bsds500DataSet, read_segmentations
-from mfpgan.data.photos import MAX_PIXELS
+from mfpgan.photos import MAX_PIXELS
 from mfpgan.types import InputError
 
 HEIGHT, WIDTH = 10, 12

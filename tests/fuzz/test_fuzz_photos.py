@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 
 from mfpgan.data.folder import FolderDataSet
-from mfpgan.data.photos import MAX_PIXELS, LastPhoto, read_mask, read_photo
+from mfpgan.photos import MAX_PIXELS, LastPhoto, read_mask, read_photo
 from mfpgan.types import InputError
 
 HEIGHT, WIDTH = 12, 16

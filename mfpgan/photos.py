@@ -1,6 +1,6 @@
 """Photos and mask files from disk, read so that a damaged or hostile file ends in one sentence.
 
-Pixels stay where they are stored: no EXIF rotation, because annotations refer to the stored pixels. PIL reads them and not
+Pixels of data sets stay where they are stored: no EXIF rotation, because annotations refer to the stored pixels. PIL reads them and not
 OpenCV, which takes a truncated JPEG without a word, unpacks pictures of any size and rotates.
 """
 
@@ -9,11 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from PIL import ImageOps
 
 from mfpgan.types import Image, InputError, reason_of
 
@@ -54,7 +57,46 @@ def read_photo(path: Path, reduction: int = 1) -> Image:
     return _rgb(_load(path, reduction)[0], path)
 
 
-def _rgb(picture: PillowImage.Image, path: Path) -> Image:
+def as_photo(image: Image | str | PathLike[str] | PillowImage.Image) -> Image:
+    """(H, W, 3) uint8 RGB of what a person hands in; not to be written to.
+
+    Args:
+        image: an array like the result, taken as it is; or the path of a photo, or a PIL image. These are turned upright as
+            their EXIF says, because a person's clicks refer to what a viewer shows.
+
+    Raises:
+        ValueError: something else, or an array of another shape or dtype.
+        InputError: as `read_photo`.
+    """
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        return image
+    if isinstance(image, PillowImage.Image):
+        with _refusing("image"):
+            upright = ImageOps.exif_transpose(image)
+        return _rgb(upright, "image")
+    if isinstance(image, str | PathLike):
+        return upright_photo(Path(image))
+    raise ValueError(f"image must be a NumPy array, a path or a PIL image, got {type(image).__name__}")
+
+
+def upright_photo(source: Path | bytes, name: str = "") -> Image:
+    """(H, W, 3) uint8 RGB of a photo as viewers show it, turned as its EXIF says; otherwise as `read_photo`.
+
+    Args:
+        source: a file, or what one holds.
+        name: how messages call it; of a file its path.
+
+    Raises:
+        InputError: as `read_photo`.
+    """
+    if isinstance(source, Path):
+        name = name or str(source)
+    return _rgb(_load(source, name=name, upright=True)[0], name)
+
+
+def _rgb(picture: PillowImage.Image, path: Path | str) -> Image:
     if picture.mode in _SIXTEEN_BIT:
         grey = np.clip(np.asarray(picture).astype(np.int64), 0, 65535)
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
@@ -133,9 +175,15 @@ class LastPhoto:
         return image
 
 
-def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int, int]]:
+def _load(
+    source: Path | bytes, reduction: int = 1, name: str = "", upright: bool = False
+) -> tuple[PillowImage.Image, tuple[int, int]]:
     """The picture, decoded, and its full height and width."""
-    with _refusing(path), PillowImage.open(path, formats=FORMATS) as picture:
+
+    def opened(formats: tuple[str, ...]) -> PillowImage.Image:
+        return PillowImage.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+
+    with _refusing(name or str(source)), opened(FORMATS) as picture:
         width, height = picture.size
         # PIL turns a TIFF while it decodes it, and no other format.
         turned = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
@@ -143,12 +191,15 @@ def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int,
             raise PillowImage.DecompressionBombError("too large")
         if picture.format == "PNG":
             # PIL decodes pixels without a look at their checksums: a wrong bit on the disk would be a wrong mask.
-            with PillowImage.open(path, formats=("PNG",)) as again:
+            with opened(("PNG",)) as again:
                 again.verify()
         if picture.format == "JPEG" and 1 < reduction <= min(width, height):
             # Asked for the floor, it takes exactly this reduction and rounds the size up.
             picture.draft(None, (width // reduction, height // reduction))
         picture.load()
+        if upright:
+            turned_up = ImageOps.exif_transpose(picture)  # a TIFF is upright by now, and says so
+            return turned_up, (turned_up.height, turned_up.width)
         if turned in _TURNED_BACK:
             stored = picture.transpose(_TURNED_BACK[turned])
             return stored, (stored.height, stored.width)
@@ -157,7 +208,7 @@ def _load(path: Path, reduction: int = 1) -> tuple[PillowImage.Image, tuple[int,
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def _refusing(path: Path | str) -> Iterator[None]:
     """Whatever goes wrong inside is one sentence about the picture."""
     try:
         with warnings.catch_warnings():
