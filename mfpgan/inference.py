@@ -378,15 +378,18 @@ def crop(planes: Tensor, view: View, size_px: int = CROP_PX) -> Tensor:
     size = crop_size(view, size_px)
     if max(window.shape[-2] / size[0], window.shape[-1] / size[1]) <= SHRUNK:
         return functional.interpolate(in_unit_range(window), size, mode="bilinear", align_corners=True)
-    rows, columns = (
-        torch.from_numpy(averaging(length, shorter)).to(planes.device)
-        for length, shorter in zip(window.shape[-2:], size, strict=True)
-    )
-    small = window.new_empty((*window.shape[:2], *size), dtype=torch.float32)
-    for sample, planes_out in zip(window, small, strict=True):
-        for plane, out in zip(sample, planes_out, strict=True):  # by one: a photo as floats takes four times its memory
-            torch.matmul(rows @ in_unit_range(plane), columns.T, out=out)
-    return small
+    narrow = _averaged(window.flatten(0, 1), size[0])
+    return _averaged(narrow.mT, size[1]).mT.unflatten(0, window.shape[:2])
+
+
+def _averaged(planes: Tensor, shorter: int) -> Tensor:
+    """(P, H, W) with its rows averaged to (P, shorter, W) float32; as floats only a few rows at a time."""
+    weights = torch.from_numpy(averaging(planes.shape[1], shorter)).to(planes.device)
+    rows = []
+    for row in weights:
+        first, last = (int(place) for place in row.nonzero()[:, 0][[0, -1]])
+        rows.append(row[first : last + 1] @ in_unit_range(planes[:, first : last + 1]))
+    return torch.stack(rows, 1)
 
 
 def paste(probability: Tensor, view: View, height: int, width: int) -> Tensor:
@@ -400,8 +403,10 @@ def paste(probability: Tensor, view: View, height: int, width: int) -> Tensor:
         (B, 1, height, width), dtype and device as given, in [0, 1]: resized inside the view (bilinear, corner onto
         corner), 0 outside.
     """
-    whole = probability.new_zeros((*probability.shape[:2], height, width))
     size = (view.bottom - view.top, view.right - view.left)
     inside = functional.interpolate(probability, size, mode="bilinear", align_corners=True)
+    if size == (height, width):
+        return inside
+    whole = probability.new_zeros((*probability.shape[:2], height, width))
     whole[..., view.top : view.bottom, view.left : view.right] = inside
     return whole

@@ -54,16 +54,15 @@ def load_engine(
 def _network(source: str, device: torch.device, weights: WeightsName) -> tuple[nn.Module, TrainConfig, str]:
     """The generator, its config, and what people call it."""
     from mfpgan import build, tracking
-    from mfpgan.apps.hub import load_folder
     from mfpgan.jobs.runs import RUNS
 
-    path = Path(source).expanduser()
-    if source == "small":
-        return *load_folder(SMALL, device), "small"
+    path = SMALL if source == "small" else Path(source).expanduser()
     if (path / "checkpoints").is_dir():
         generator, config, _ = build.load_generator(path, device, weights)
         return generator, config, path.resolve().name[:8]
-    if path.is_dir():
+    if path.is_dir() and source.strip():
+        from mfpgan.apps.hub import load_folder
+
         return *load_folder(path, device), path.resolve().name
     if path.suffix == ".pt" or path.is_file():
         generator, config, _ = build.generator_of_checkpoint(path, device, weights)
