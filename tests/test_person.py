@@ -14,6 +14,7 @@ from test_session import RGB, Look, Paint, Remember
 
 from mfpgan import build
 from mfpgan.config import TrainConfig
+from mfpgan.devices import place
 from mfpgan.inference import TorchEngine, crop
 from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.photos import upright_photo
@@ -112,7 +113,7 @@ def test_a_given_mask_is_the_answer_before_the_first_click(memory):
     less = session.click(6, 12, False)
     assert (less <= GIVEN).all(), "negative clicks take away from it"
     assert not session.mask[6, 12]
-    assert session.mask[6, 19]
+    assert session.mask[6, 19] == (memory == "previous")  # modulated takes all that is alike away
     session.reset()
     np.testing.assert_array_equal(session.mask, GIVEN)
 
@@ -124,7 +125,7 @@ def test_a_given_mask_is_looked_at_closely_at_once():
     session = ClickSession(Look("previous"), zoom=True, zoom_px=100)
     session.set_image(photo, mask)
     session.click(450, 350, False)
-    assert session._object().state.view == View(350, 250, 550, 450)
+    assert session._object().state.view == View(350, 250, 551, 451)
     assert session._object().state.view == next_view(mask.astype(np.float32), [Click(450, 350, False)], None, 0)
     again = ClickSession(Look("previous"), zoom=True, zoom_px=100)
     again.set_image(photo, mask)
@@ -193,9 +194,9 @@ def test_what_is_no_photo_is_refused_in_one_sentence(tmp_path):
         session.set_image([[1, 2]])
 
 
-@given(length=st.integers(2, 300), data=st.data())
-def test_averaging_weighs_all_pixels_and_keeps_a_ramp(length, data):
-    shorter = data.draw(st.integers(2, length))
+@given(shorter=st.integers(2, 40), times=st.floats(SHRUNK, 40))
+def test_averaging_weighs_all_pixels_and_keeps_a_ramp(shorter, times):
+    length = round(shorter * times)
     weights = averaging(length, shorter)
     assert weights.shape == (shorter, length)
     assert weights.dtype == np.float32
@@ -203,7 +204,7 @@ def test_averaging_weighs_all_pixels_and_keeps_a_ramp(length, data):
     assert (weights.sum(0) > 0).all(), "no pixel is left out"
     step = (length - 1) / (shorter - 1)
     ramp = weights[1:-1] @ np.arange(length, dtype=np.float32)  # at the ends there is only one side
-    np.testing.assert_allclose(ramp, np.arange(1, shorter - 1) * step, atol=1e-3 * length)
+    np.testing.assert_allclose(ramp, np.arange(1, shorter - 1) * step, atol=0.05 * step)
 
 
 def test_a_photo_much_larger_than_what_the_network_sees_is_averaged():
@@ -223,7 +224,7 @@ def test_a_photo_much_larger_than_what_the_network_sees_is_averaged():
 @pytest.fixture
 def checkpoint(tmp_path):
     config = TrainConfig(
-        data="synthetic", size=64, width=0.1, encoder_weights="none", memory="previous", clicks="mixed"
+        data="synthetic", size=64, width=0.1, encoder_weights="none", memory="previous", clicks="mixed", adv="off"
     )
     generator = build.generator_of(config)[0]
     path = tmp_path / "kept.pt"
@@ -234,7 +235,7 @@ def checkpoint(tmp_path):
 def test_a_session_with_a_checkpoint_that_lies_anywhere(checkpoint):
     path, generator = checkpoint
     session = ClickSession.load(path, device="cpu", precision="fp32")
-    same = ClickSession(generator, zoom=True, zoom_px=64)
+    same = ClickSession(place(generator, torch.device("cpu")), zoom=True, zoom_px=64)
     for one in (session, same):
         one.set_image(np.random.default_rng(1).integers(0, 256, (100, 80, 3), np.uint8))
         one.click(50, 40)
