@@ -37,7 +37,7 @@ from mfpgan.types import Click, Image, InputError
 Answer = TypeVar("Answer")
 STATIC = Path(__file__).parent / "static"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-EXAMPLES = ("000000012062", "000000418281", "000000006012", "000000475678")
+EXAMPLES = ("000000017029", "000000006012", "000000012062", "000000418281", "000000475678")
 """Photos of the sample that the page offers."""
 JPEG_SIDE = 65_500
 """Pixels; longer sides need another format."""
@@ -227,7 +227,7 @@ def heat_map(person: Who, demo: Here) -> Response:
         return person.reduced(found.level).tobytes(), found.low, found.high
 
     levels, low, high = demo.run(ask)
-    headers = {"x-low": f"{low:.4g}", "x-high": f"{high:.4g}"}
+    headers = {"x-low": f"{low:.3g}", "x-high": f"{high:.3g}"}
     return Response(levels, media_type="application/octet-stream", headers=headers)
 
 

@@ -10,7 +10,7 @@ const all = (selector) => document.querySelectorAll(selector);
 const stage = new Stage();
 const page = {
   session: null, state: null, labels: null, plane: null, waiting: [],
-  models: [], colours: [[86, 180, 233]], view: "mask", opacity: 0.5, adds: true,
+  models: [], model: "", colours: [[86, 180, 233]], view: "mask", opacity: 0.5, adds: true,
   example: 0, examples: 1, name: "photo", // of the downloads
 };
 
@@ -43,7 +43,7 @@ const tell = (text) => (element("said").textContent = text);
 const forgetError = () => (element("error").hidden = true);
 
 async function joined() {
-  page.session ??= await Session.join(element("model").value);
+  page.session ??= await Session.join(page.model);
   return page.session;
 }
 
@@ -117,9 +117,11 @@ function draw() {
       else paintMasks(pixels, page.labels, width, how);
     });
     stage.show(state.clicks, page.waiting);
-    element("size").textContent = sizeOf(state.objects[state.number - 1]);
+    element("size").textContent = sizeOf(state.objects[state.number - 1]) + (state.objects[state.number - 1].pixels ? " of the photo" : "");
   }
+  element("stage").tabIndex = state ? 0 : -1;
   element("empty").hidden = Boolean(state);
+  element("tools").hidden = !state;
   element("hint").hidden = !state || state.objects.length > 1 || state.can_undo || state.can_redo || state.objects[0].pixels > 0;
   element("undo").disabled = !state?.can_undo;
   element("redo").disabled = !state?.can_redo;
@@ -159,13 +161,14 @@ function drawObjects() {
   list.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest" });
 }
 
+const present = () => page.models.find((one) => one.key === page.model);
+
 function drawViews() {
-  const model = page.models.find((one) => one.key === element("model").value);
   for (const button of all("[data-view]")) {
-    button.setAttribute("aria-checked", button.dataset.view === page.view);
+    button.setAttribute("aria-pressed", button.dataset.view === page.view);
     if (button.dataset.view !== "heat") continue;
-    button.disabled = !model?.heat;
-    button.title = model?.heat ? "Where the discriminator dislikes the mask" : "Only for runs with a discriminator";
+    button.disabled = !present()?.heat;
+    button.title = present()?.heat ? "Where the discriminator dislikes the mask" : "Only for runs with a discriminator";
   }
   const legend = element("legend");
   legend.hidden = !page.state || page.view === "mask";
@@ -177,8 +180,8 @@ function drawViews() {
 
 function setSign(adds) {
   page.adds = adds;
-  element("adds").setAttribute("aria-checked", adds);
-  element("removes").setAttribute("aria-checked", !adds);
+  element("adds").setAttribute("aria-pressed", adds);
+  element("removes").setAttribute("aria-pressed", !adds);
 }
 
 function setView(view) {
@@ -197,16 +200,14 @@ function setView(view) {
 }
 
 async function changeModel(key) {
-  const before = page.state?.model ?? page.models[0].key;
   const done = await inTurn(async () => {
-    const heat = page.models.find((one) => one.key === key).heat;
-    if (page.view === "heat" && !heat) page.view = "mask";
-    if (!page.session) return;
-    const state = await page.session.act("model", { key });
+    const state = await page.session?.act("model", { key });
+    page.model = key;
+    if (page.view === "heat" && !present().heat) page.view = "mask";
     if (page.state) await take(state);
     tell("The same clicks, answered by another model.");
   });
-  if (!done) element("model").value = before;
+  if (!done) element("model").value = page.model;
   draw();
 }
 
@@ -275,7 +276,7 @@ addEventListener("pagehide", () => page.session?.leave());
 
 inTurn(async () => {
   const { models, first, examples, colours } = await start();
-  Object.assign(page, { models, examples, colours });
+  Object.assign(page, { models, examples, colours, model: first });
   element("model").replaceChildren(...models.map(({ key, text }) => new Option(text, key, key === first, key === first)));
   element("model").disabled = false;
   draw();

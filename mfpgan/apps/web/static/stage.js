@@ -140,7 +140,7 @@ export class Stage {
         const at = this.onScreen({ y, x });
         const mark = svg("g", { transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})`, class: name });
         mark.append(svg("circle", { r: 10, class: "rim" }), svg("circle", { r: 7.5, class: positive ? "add" : "remove" }));
-        mark.append(svg("path", { d: positive ? "M-3.800 0H3.800M0-3.800V3.800" : "M-3.800 0H3.800", class: "sign" }));
+        mark.append(svg("path", { d: positive ? "M-3.8 0H3.800M0-3.800V3.8" : "M-3.8 0H3.8", class: "sign" }));
         parts.push(mark);
       }
     if (this.cross && this.size) {
