@@ -33,6 +33,19 @@ const layer = document.getElementById("layer");
 const data = layer.getContext("2d").getImageData(0, 0, layer.width, layer.height).data;
 return Array.from({length: data.length / 4}, (_, at) => [...data.subarray(4 * at, 4 * at + 4)]);
 """
+SIGNS = """
+const signs = [...document.querySelectorAll("#marks g:not(.waits) circle:nth-of-type(2)")];
+return signs.map((sign) => sign.classList.contains("add") ? "+" : "-").join("");
+"""
+BEYOND = """
+const width = document.documentElement.clientWidth, texts = [];
+if (document.documentElement.scrollWidth > width) texts.push("the page scrolls sideways");
+for (const one of document.querySelectorAll("button, select, input, p, h1, h2, #help-text, #stage, .tools")) {
+  const box = one.getBoundingClientRect();
+  if (one.checkVisibility() && box.width > 1 && (box.left < 0 || box.right > width + 0.5)) texts.push(one.outerHTML);
+}
+return texts;
+"""
 
 
 def engine(key):
@@ -110,8 +123,7 @@ class Page:
     @property
     def clicks(self):
         """Signs of the marks on the photo."""
-        marks = self.driver.find_elements("css selector", "#marks g:not(.waits) circle:nth-of-type(2)")
-        return "".join({"add": "+", "remove": "-"}[mark.get_attribute("class")] for mark in marks)
+        return self.driver.execute_script(SIGNS)
 
     def point(self, y, x):
         """Where a pixel of the photo lies on the screen."""
@@ -155,14 +167,17 @@ class Page:
 
     @property
     def complaints(self):
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        """What the browser has to say of the page, besides of how this file reads its canvas."""
+        said = [entry["message"] for entry in self.driver.get_log("browser")]
+        return [text for text in said if "getImageData" not in text]
 
 
 @pytest.fixture
 def page(chromium, address, tmp_path):
-    chromium.get(address)
     page = Page(chromium, tmp_path)
-    page.until(lambda: page["model"].is_enabled())
+    assert page.complaints is not None  # those of the test before
+    chromium.get(address)
+    page.until(page["model"].is_enabled)
     assert not page.complaints
     return page
 
@@ -192,7 +207,8 @@ def test_a_click_shows_the_mask_that_a_session_gives(opened, session):
     opened.until(lambda: opened.clicks == "+")
     session.click(20, 30)
     np.testing.assert_array_equal(opened.mask, session.mask)
-    assert set(map(tuple, opened.layer[session.mask][:, :3])) == {OBJECT_COLOURS[0]}
+    colours = opened.layer[session.mask][:, :3].astype(int)
+    assert np.abs(colours - OBJECT_COLOURS[0]).max() <= 3, "a canvas rounds what is transparent"
     opened.mouse(40, 60)
     opened.until(lambda: opened.clicks == "++")
     session.click(40, 60)
@@ -260,14 +276,15 @@ def test_several_objects(opened, session):
     layer, labels = opened.layer, session.label_map
     for number in (1, 2):
         colours = layer[labels == number][:, :3].astype(int)
-        assert np.abs(colours - OBJECT_COLOURS[number - 1]).max() <= 3, "a canvas rounds what is transparent"
+        assert np.abs(colours - OBJECT_COLOURS[number - 1]).max() <= 3
     assert not layer[labels == 0].any()
     assert [row.text.split("\n")[0] for row in opened["objects"].find_elements("tag name", "button")] == [
         "Object 1",
         "Object 2",
     ]
     opened['[data-number="1"]'].click()
-    opened.until(lambda: opened['[data-number="1"]'].get_attribute("aria-pressed") == "true")
+    chosen = '[data-number="1"][aria-pressed="true"]'
+    opened.until(lambda: opened.driver.find_elements("css selector", chosen))
     opened["undo"].click()
     opened.until(lambda: opened.clicks == "")
     np.testing.assert_array_equal(opened.mask, labels == 2)
@@ -300,7 +317,7 @@ def test_what_is_no_photo_is_told_and_nothing_is_lost(opened):
     opened.mouse(20, 30)
     opened.until(lambda: opened.clicks == "+")
     opened["photo-file"].send_keys(opened.file("song.png", b"no picture at all"))
-    opened.until(lambda: opened["error"].is_displayed())
+    opened.until(opened["error"].is_displayed)
     assert opened["error"].find_element("tag name", "span").text.startswith("The file: not readable as a picture")
     assert opened["error"].get_attribute("role") == "alert"
     assert opened.mask.any()
@@ -309,7 +326,7 @@ def test_what_is_no_photo_is_told_and_nothing_is_lost(opened):
     assert not opened["error"].is_displayed(), "it goes when something works again"
     opened.driver.execute_script("window.fetch = () => Promise.reject(new TypeError())")
     opened["undo"].click()
-    opened.until(lambda: opened["error"].is_displayed())
+    opened.until(opened["error"].is_displayed)
     assert "does not answer" in opened["error"].text
     opened["error"].find_element("tag name", "button").click()
     assert not opened["error"].is_displayed()
@@ -318,7 +335,7 @@ def test_what_is_no_photo_is_told_and_nothing_is_lost(opened):
 def test_an_example_is_two_clicks_away(page):
     assert page["empty"].is_displayed()
     page["example-2"].click()
-    page.until(lambda: page["world"].is_displayed())
+    page.until(page["world"].is_displayed)
     assert max(page.size) == 320
     assert not page["empty"].is_displayed()
     before = page.size
@@ -330,7 +347,7 @@ def test_keys_alone_are_enough(opened):
     from selenium.webdriver.common.keys import Keys
 
     opened.driver.execute_script("document.activeElement.blur()")
-    for _ in range(12):
+    for _ in range(40):
         opened.keys(Keys.TAB)
         if opened.driver.switch_to.active_element.get_attribute("id") == "stage":
             break
@@ -352,7 +369,7 @@ def test_keys_alone_are_enough(opened):
     opened.keys("n")
     opened.until(lambda: opened.clicks == "")
     opened.keys("?")
-    opened.until(lambda: opened["help-text"].is_displayed())
+    opened.until(opened["help-text"].is_displayed)
     opened.keys(Keys.ESCAPE)
     opened.until(lambda: not opened["help-text"].is_displayed())
 
@@ -406,8 +423,6 @@ def test_fingers(opened):
 @pytest.mark.parametrize("width", [360, 820, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_every_screen(page, width, scheme):
-    from selenium.webdriver.common.by import By
-
     driver = page.driver
     try:
         driver.execute_cdp_cmd(
@@ -419,17 +434,13 @@ def test_it_fits_every_screen(page, width, scheme):
         )
         for step in (lambda: None, page.open, page["help"].click):
             step()
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-            for one in driver.find_elements(By.CSS_SELECTOR, "button, select, input, #help-text, #stage"):
-                if one.is_displayed():
-                    left, right = one.rect["x"], one.rect["x"] + one.rect["width"]
-                    assert left >= 0, one.get_attribute("outerHTML")
-                    assert right <= width, one.get_attribute("outerHTML")
+            assert driver.execute_script(BEYOND) == []
         paper, ink = driver.execute_script(
             "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
         )
         (light, dark) = (paper, ink) if scheme == "light" else (ink, paper)
-        assert sum(map(int, light[4:-1].split(","))) > 600 > 200 > sum(map(int, dark[4:-1].split(",")))
+        assert sum(map(int, light[4:-1].split(","))) > 600
+        assert sum(map(int, dark[4:-1].split(","))) < 200
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -455,10 +466,10 @@ def test_a_mask_to_begin_with_and_a_network_that_would_not_read_it(opened):
     mask = np.zeros((60, 90), np.uint8)
     mask[5:20, 10:30] = 255
     opened["mask-file"].send_keys(opened.file("mask.png", png(mask)))
-    opened.until(lambda: opened.mask.any())
+    opened.until(lambda: opened.mask[5, 10])
     np.testing.assert_array_equal(opened.mask, mask > 0)
     Select(opened["model"]).select_by_value("forgetful")
-    opened.until(lambda: opened["error"].is_displayed())
+    opened.until(opened["error"].is_displayed)
     assert "has no memory" in opened["error"].text
     assert opened["model"].get_attribute("value") == "one.pt"
     np.testing.assert_array_equal(opened.mask, mask > 0)
@@ -471,7 +482,7 @@ def test_views_and_models(opened, session):
     opened.mouse(20, 30)
     opened.until(lambda: opened.clicks == "+")
     opened['[data-view="probability"]'].click()
-    opened.until(lambda: opened["legend"].is_displayed())
+    opened.until(opened["legend"].is_displayed)
     layer = opened.layer
     assert (layer[..., 3] > 0).all()
     session.click(20, 30)
@@ -505,7 +516,7 @@ def test_tabs_have_sessions_of_their_own(opened, address):
     opened.driver.switch_to.new_window("tab")
     try:
         opened.driver.get(address)
-        opened.until(lambda: opened["model"].is_enabled())
+        opened.until(opened["model"].is_enabled)
         opened.open(PHOTO[:40])
         opened.mouse(5, 5)
         opened.mouse(30, 30)
