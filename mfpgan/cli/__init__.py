@@ -13,6 +13,7 @@ import click
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.compare import compare
 from mfpgan.cli.diagnose import diagnose
+from mfpgan.cli.export import export
 from mfpgan.cli.options import ConfigCommand, resolve, tags_of
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
 from mfpgan.cli.study import study
@@ -275,6 +276,7 @@ def ui(port: int) -> int:
 app.add_command(clicks)
 app.add_command(compare)
 app.add_command(diagnose)
+app.add_command(export)
 app.add_command(study)
 
 
