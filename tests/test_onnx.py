@@ -52,10 +52,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         path = folder / f"{memory}.onnx"
         save_folder(folder / f"tiny-{memory}", trained(memory), "# A card\n")
         printed = StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), pytest.raises(SystemExit) as ended:
-            words = ["export", "--run-id", str(folder / f"tiny-{memory}"), "--onnx", str(path)]
-            patch.setattr("sys.argv", ["mfpgan", *words])
-            main()
+        words = ["mfpgan", "export", "--run-id", str(folder / f"tiny-{memory}"), "--onnx", str(path)]
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            patch.setattr("sys.argv", words)
+            with pytest.raises(SystemExit) as ended:
+                main()
         assert (ended.value.code, printed.getvalue()) == (0, f"{path}\n")
     return {memory: folder / f"{memory}.onnx" for memory in MEMORIES}
 
