@@ -38,6 +38,8 @@ class Trained(NamedTuple):
     """32 hex digits; "" if nobody wrote it down."""
     step: int
     """How many steps the weights were trained."""
+    folder: Path | None = None
+    """The run's, if it is one."""
 
 
 def save_folder(folder: Path, model: Trained, card: str, half: bool = False) -> None:

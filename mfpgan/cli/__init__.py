@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mfpgan.cli.card import card
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.compare import compare
 from mfpgan.cli.diagnose import diagnose
@@ -273,6 +274,7 @@ def ui(port: int) -> int:
     return tracking.open_ui(port=port)
 
 
+app.add_command(card)
 app.add_command(clicks)
 app.add_command(compare)
 app.add_command(diagnose)
