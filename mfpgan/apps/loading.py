@@ -70,7 +70,7 @@ def load_trained(source: str, weights: WeightsName = "last") -> Trained:
     elif (path / "checkpoints").is_dir():
         run_id = path.resolve().name
         generator, config, step = build.load_generator(path, cpu, weights)
-        found = Trained(generator, config, run_id[:8], run_id, step)
+        found = Trained(generator, config, run_id[:8], run_id, step, path)
     elif path.suffix == ".pt" or path.is_file():
         generator, config, step = build.generator_of_checkpoint(path, cpu, weights)
         found = Trained(generator, config, path.name, "", step)
@@ -78,7 +78,8 @@ def load_trained(source: str, weights: WeightsName = "last") -> Trained:
         raise InputError(f"{source}: there is no such model; {EXPECTED}.")
     else:
         record = tracking.find_run(source, RUNS)
-        generator, config, step = build.load_generator(tracking.fetch(record), cpu, weights)
-        found = Trained(generator, config, record.id[:8], record.id, step)
+        folder = tracking.fetch(record)
+        generator, config, step = build.load_generator(folder, cpu, weights)
+        found = Trained(generator, config, record.id[:8], record.id, step, folder)
     found.generator.eval()
     return found
