@@ -29,7 +29,7 @@ from mfpgan.apps.web.server import Demo, running
 from mfpgan.cli.options import resolve
 from mfpgan.config import TrainConfig
 from mfpgan.data.synthetic import SyntheticDataSet
-from mfpgan.inference import TorchEngine
+from mfpgan.inference import TorchEngine, predict
 from mfpgan.session import ClickSession, Engine
 from mfpgan.types import Click
 
@@ -77,8 +77,8 @@ class Crowd(NamedTuple):
     """Answers that are not those of a session of one's own."""
     different: int
     """How many of the expected answers differ from one another."""
-    memory: tuple[float, float]
-    """MiB of the process after the first round and at the end."""
+    memory: list[float]
+    """(laps,) MiB of the process at the end of each lap."""
 
 
 def main() -> None:
@@ -92,19 +92,21 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=3, help="in a turn")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--people", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=10, help="clicks of each of them, two at least")
+    parser.add_argument("--rounds", type=int, default=10, help="clicks of each of them; then all begin anew")
+    parser.add_argument("--laps", type=int, default=3, help="how often")
     parser.add_argument("--quick", action="store_true", help="64 px, width .1, three people: does it run?")
     arguments = parser.parse_args()
     settings = ["encoder_weights=none", "clicks=mixed", f"size={arguments.size}", *arguments.settings]
     if arguments.quick:
         settings += ["width=0.1", "size=64", "adv=off"]
-        arguments.size, arguments.clicks, arguments.turns, arguments.people, arguments.rounds = 64, 1, 1, 3, 2
+        arguments.size, arguments.clicks, arguments.turns = 64, 1, 1
+        arguments.people, arguments.rounds, arguments.laps = 3, 2, 2
     engine, what = network(arguments.run_id, settings, arguments.precision)
     drawn = SyntheticDataSet(images=arguments.people, size_px=arguments.size)
     photos = [drawn[image[0]].image for image in drawn.objects_of_image]
     with running(Demo(Models([KEY], load=lambda _: engine))) as address:
         own, through = one_person(engine, address, photos[0], arguments.clicks, arguments.turns)
-        crowd = many_people(engine, address, photos, arguments.rounds)
+        crowd = many_people(engine, address, photos, arguments.rounds, arguments.laps)
     title = f"{arguments.size}x{arguments.size} px, {what}"
     more = 1000 * (through - own) / arguments.clicks
     row = Row("a click: session, page", 1000 * own / arguments.clicks, 1000 * through / arguments.clicks, "ms")
@@ -112,10 +114,10 @@ def main() -> None:
     ready = 1000 * np.median(own) / arguments.clicks * arguments.people
     notes = [
         f"Peer: a session of one's own. The page takes {spread(more)} ms more; {torch.get_num_threads()} threads.",
-        f"{arguments.people} people at once, {arguments.rounds} clicks each: {len(crowd.errors)} errors, {crowd.mixed} answers "
+        f"{arguments.people} people at once, {arguments.laps} x {arguments.rounds} clicks each: {len(crowd.errors)} errors, {crowd.mixed} answers "
         f"of {len(crowd.seconds)} that are not their own session's ({crowd.different} different ones); an answer after "
         f"{late:.0f} ms (median), {last:.0f} ms (95 %), where {arguments.people} clicks of one person take {ready:.0f} ms; "
-        f"memory {crowd.memory[0]:.0f} MiB after the first round, {crowd.memory[1]:.0f} MiB at the end.",
+        f"memory {', '.join(f'{size:.0f}' for size in crowd.memory)} MiB after each {arguments.rounds}.",
         *crowd.errors[:3],
     ]
     print(report(title, [row], notes))
@@ -128,6 +130,13 @@ def network(run_id: str | None, settings: Sequence[str], precision: str) -> tupl
     config = resolve(TrainConfig, {}, None, tuple(settings))
     device = devices.pick_device(config.device)
     generator = devices.place(build.generator_of(config)[0], device)
+    # Untrained it says the same of all pixels; about its middle, each photo and click gets a mask of its own.
+    photo = (
+        torch.from_numpy(SyntheticDataSet(images=1, size_px=config.size)[0].image).permute(2, 0, 1)[None].float() / 255
+    )
+    middle = predict(generator, photo.to(device), [[Click(config.size // 2, config.size // 2, True)]]).logit().median()
+    with torch.no_grad():
+        generator.head.bias -= middle
     engine = TorchEngine(generator, device, devices.precision_on(device, precision), zoom=True, zoom_px=config.size)
     return engine, f"width {config.width:g}, memory {config.memory}, {engine.precision}, {device}"
 
@@ -162,29 +171,36 @@ def one_person(
     return seconds[0], seconds[1]
 
 
-def many_people(engine: Engine, address: str, photos: Sequence[np.ndarray], rounds: int) -> Crowd:
-    """Everybody clicks at the same moment, so many times."""
+def many_people(engine: Engine, address: str, photos: Sequence[np.ndarray], rounds: int, laps: int) -> Crowd:
+    """Everybody clicks at the same moment, so many times; then all begin anew."""
     todo = [places(rounds, len(image), seed) for seed, image in enumerate(photos)]
     expected = [answers(engine, image, clicks) for image, clicks in zip(photos, todo, strict=True)]
-    seconds, errors, mixed, memory = [], [], [], []
-    ready = threading.Barrier(len(photos), action=lambda: memory.append(memory_mib("VmRSS")))
-
     pages = [Page(address, image) for image in photos]
+    seconds: list[float] = []
+    errors: list[str] = []
+    mixed: list[int] = []
+    memory: list[float] = []
+    ready, done = (
+        threading.Barrier(len(photos)),
+        threading.Barrier(len(photos), lambda: memory.append(memory_mib("VmRSS"))),
+    )
 
     def person(number: int) -> None:
-        page = pages[number]
-        for place, answer in zip(todo[number], expected[number], strict=True):
-            ready.wait()
-            start = time.perf_counter()
-            try:
-                shown = page.click(place)
-            except (OSError, RuntimeError, http.client.HTTPException) as error:
-                errors.append(f"person {number}: {error}")
-                continue
-            seconds.append(time.perf_counter() - start)
-            if not np.array_equal(shown, answer):
-                mixed.append(number)
-        page.close()
+        for _ in range(laps):
+            for place, answer in zip(todo[number], expected[number], strict=True):
+                ready.wait()
+                start = time.perf_counter()
+                try:
+                    shown = pages[number].click(place)
+                except (OSError, RuntimeError, http.client.HTTPException) as error:
+                    errors.append(f"person {number}: {error}")
+                    continue
+                seconds.append(time.perf_counter() - start)
+                if not np.array_equal(shown, answer):
+                    mixed.append(number)
+            done.wait()
+            pages[number].ask("reset")
+        pages[number].close()
 
     people = [threading.Thread(target=person, args=(number,)) for number in range(len(photos))]
     for one in people:
@@ -192,7 +208,7 @@ def many_people(engine: Engine, address: str, photos: Sequence[np.ndarray], roun
     for one in people:
         one.join()
     different = len({answer.tobytes() for all_of_one in expected for answer in all_of_one})
-    return Crowd(np.array(seconds), errors, len(mixed), different, (memory[1], memory_mib("VmRSS")))
+    return Crowd(np.array(seconds), errors, len(mixed), different, memory)
 
 
 def answers(engine: Engine, image: np.ndarray, clicks: Sequence[Click]) -> list[np.ndarray]:
