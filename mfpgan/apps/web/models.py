@@ -152,7 +152,7 @@ class Borrowed:
 def _choice(source: str) -> Choice:
     """What the command line names, in the order of `mfpgan.apps.loading`: a path that exists is one."""
     if source == "small" or Path(source).expanduser().exists() or not re.fullmatch(r"\s*[0-9a-fA-F]{1,32}\s*", source):
-        return Choice(source, "small, comes along" if source == "small" else Path(source).name)
+        return Choice(source, "small, comes with mfpgan" if source == "small" else Path(source).name)
     return _of_run(tracking.find_run(source, RUNS))
 
 
