@@ -95,7 +95,7 @@ class Replay:
             raise InputError(f"the request has {len(clicks)} clicks, expected at most {MOST_CLICKS}; take some back.")
         if box is None:
             with self._lock:
-                return self._state(self._work(photo, None), tuple(clicks)).probability
+                return self._answer(photo, None, clicks)
         if not any(click.positive for click in clicks):
             middle = Click((box.top + box.bottom - 1) // 2, (box.left + box.right - 1) // 2, True)
             clicks = (middle, *clicks)
@@ -108,7 +108,7 @@ class Replay:
             Click(click.y - view.top, click.x - view.left, click.positive) for click in clicks if view.holds(click)
         ]
         with self._lock:
-            shown = self._state(self._work(photo, view), tuple(moved)).probability
+            shown = self._answer(photo, view, moved)
         inside[view.top : view.bottom, view.left : view.right] *= shown
         return inside
 
@@ -125,19 +125,21 @@ class Replay:
             self._kept.popitem(last=False)
         return self._kept[key]
 
-    def _state(self, work: _Work, clicks: tuple[Click, ...]) -> Any:
-        """The engine's state after the clicks, from the longest known beginning; the lock is held."""
-        known = next((n for n in range(len(clicks), -1, -1) if clicks[:n] in work.states), None)
-        if known is None:
+    def _answer(self, photo: Photo, view: View | None, clicks: Sequence[Click]) -> Probability:
+        """The answer in the view, from the longest beginning of the clicks that is known; the lock is held."""
+        work, asked = self._work(photo, view), tuple(clicks)
+        known = max((n for n in range(len(asked) + 1) if asked[:n] in work.known), default=-1)
+        if known < 0:
             known = 0
             work.keep((), self.engine.start(work.rgb))
-        state = work.states[clicks[:known]]
-        for number in range(known, len(clicks)):
-            (state,) = self.engine.answer([state], [clicks[number]])
+        work.known.move_to_end(asked[:known])
+        state = work.known[asked[:known]]
+        for number in range(known, len(asked)):
+            (state,) = self.engine.answer([state], [asked[number]])
             self.answers += 1
-            work.keep(clicks[: number + 1], state)
-        work.states.move_to_end(clicks)
-        return state
+            work.keep(asked[: number + 1], state)
+        probability: Probability = state.probability
+        return probability
 
 
 class _Work:
@@ -146,12 +148,12 @@ class _Work:
     def __init__(self, rgb: Image) -> None:
         self.rgb = rgb
         self.pixels = rgb.shape[0] * rgb.shape[1]
-        self.states: OrderedDict[tuple[Click, ...], Any] = OrderedDict()
+        self.known: OrderedDict[tuple[Click, ...], Any] = OrderedDict()
 
     def keep(self, clicks: tuple[Click, ...], state: Any) -> None:
-        self.states[clicks] = state
-        if len(self.states) > KEPT_STATES:
-            self.states.popitem(last=False)
+        self.known[clicks] = state
+        if len(self.known) > KEPT_STATES:
+            self.known.popitem(last=False)
 
 
 def _widened(box: View, clicks: Sequence[Click]) -> View:
