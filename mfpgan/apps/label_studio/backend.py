@@ -134,9 +134,11 @@ def _region(mask: BoolMask, score: float, tags: Tags, label: str) -> dict[str, A
 
 
 def _regions(context: object) -> list[dict[str, Any]]:
-    regions = context.get("result") if isinstance(context, dict) else context
-    if not regions:
+    if context is None:
         return []
+    if not isinstance(context, dict):
+        raise InputError(f"context: expected an object with a result, got {quoted(context)}.")
+    regions = context.get("result") or []
     if not isinstance(regions, list) or not all(isinstance(region, dict) for region in regions):
         raise InputError(f"context: expected a list of regions as its result, got {quoted(regions)}.")
     for region in regions:
@@ -205,7 +207,13 @@ def _box(region: dict[str, Any], photo: Photo) -> View:
 
 
 def _places(region: dict[str, Any], photo: Photo, *pairs: tuple[str, str]) -> list[tuple[float, float]]:
-    """Pairs of a region's values in pixels; it has them in percent of the photo's width and height."""
+    """Pairs of a region's values in pixels; it has them in percent of the photo's width and height.
+
+    Rounded, so that a place on the edge of a pixel, where Label Studio can snap to, comes back as a whole number.
+    """
     height, width = photo.rgb.shape[:2]
     value = region["value"]
-    return [(number_of(value.get(x), x) * width / 100, number_of(value.get(y), y) * height / 100) for x, y in pairs]
+    return [
+        (round(number_of(value.get(x), x) * width / 100, 6), round(number_of(value.get(y), y) * height / 100, 6))
+        for x, y in pairs
+    ]

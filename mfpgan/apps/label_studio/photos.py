@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from mfpgan.types import InputError, quoted
 
@@ -67,7 +67,7 @@ def _in_the_uri(value: str) -> bytes:
         raise InputError("the data: URI is not base64, or cut off; send the photo's whole file.") from None
 
 
-def _split(value: str):  # type: ignore[no-untyped-def]
+def _split(value: str) -> SplitResult | None:
     try:
         return urlsplit(value)
     except ValueError:  # a bracket that is not closed
