@@ -58,6 +58,7 @@ def test_the_answer_is_a_sessions_and_going_on_costs_one_answer(engine):
         assert answer.dtype == np.float32
         np.testing.assert_array_equal(answer, in_a_session(engine, clicks[:number]))
         assert replay.answers == number
+    assert len(np.unique(answer)) > 100, "the network does not say the same everywhere"
     replay.probability(photo, clicks[:2])  # taken back
     assert replay.answers == 3
     replay.probability(photo, [*clicks[:2], Click(0, 0, False)])
@@ -168,7 +169,8 @@ def test_a_box_shows_the_view_that_zoom_takes_of_it_and_ends_the_mask(boxed):
     disk = in_a_session(replay.engine, [Click(302, 310, True)], LARGE)
     np.testing.assert_array_equal(answer[300:400, 300:350], disk[300:400, 300:350])
     assert (disk[295:300] > 0.5).any(), "without the box it reaches further"
-    assert answer.sum() == answer[300:400, 300:350].sum()
+    answer[300:400, 300:350] = 0
+    assert not answer.any()
 
 
 def test_in_a_box_without_a_positive_click_the_middle_counts_as_one(boxed):
