@@ -9,12 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image as PillowImage
+from test_replay import halves
 from test_session import Paint
 
 from mfpgan import photos
@@ -59,8 +58,7 @@ def new_context():
 
 @pytest.fixture(scope="module")
 def engine():
-    torch.manual_seed(0)
-    return TorchEngine(MFPResNetUNet(0.1, ClickEncoding(memory="modulated")), zoom=True, zoom_px=32)
+    return halves()
 
 
 @pytest.fixture
@@ -235,7 +233,9 @@ def test_a_photo_of_too_many_pixels_is_refused(context, monkeypatch):
 
 
 def test_the_model_is_named_in_the_environment(tmp_path, monkeypatch):
-    config = TrainConfig(data="synthetic", size=64, width=0.1, encoder_weights="none", memory="previous", adv="off")
+    config = TrainConfig(
+        data="synthetic", size=64, width=0.1, encoder_weights="none", memory="previous", clicks="mixed", adv="off"
+    )
     generator = MFPResNetUNet(0.1, ClickEncoding(memory="previous"))
     path = tmp_path / "kept.pt"
     save_checkpoint(path, {"step": 3, "config": config.to_yaml(), "generator": generator.state_dict()})
