@@ -40,7 +40,9 @@ def tags_for(config: str, to_name: str, label: str) -> Tags:
     brushes = [tag for tag in tags if _kind(tag) == "brushlabels" and tag.get("toName") == to_name]
     for brush in brushes:
         # Results name a label by its alias, if it has one.
-        if any(_kind(child) == "label" and label == (child.get("alias") or child.get("value")) for child in brush.iter()):
+        if any(
+            _kind(child) == "label" and label == (child.get("alias") or child.get("value")) for child in brush.iter()
+        ):
             return Tags(brush.get("name", ""), to_name, key[1:])
     raise InputError(
         f"the labelling config has no BrushLabels tag of {quoted(to_name)} with the label {quoted(label)}; add it, so that "
