@@ -1,18 +1,22 @@
 """The Label Studio backend over HTTP, with what Label Studio posts; its run lengths, read back as Label Studio reads them."""
 
+import asyncio
 import base64
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
+import uvicorn
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -151,6 +155,26 @@ def body_of(*regions, photo=DATA_URI, **changes):
     } | changes
 
 
+class Client:
+    """Sends requests straight into the application; starlette's own client wants a package that httpx has not become yet."""
+
+    def __init__(self, app):
+        self.transport = httpx.ASGITransport(app)
+
+    def request(self, method, path, **content):
+        async def send():
+            async with httpx.AsyncClient(transport=self.transport, base_url="http://backend") as client:
+                return await client.request(method, path, **content)
+
+        return asyncio.run(send())
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def post(self, path, **content):
+        return self.request("POST", path, **content)
+
+
 @pytest.fixture
 def replay():
     return Replay(halves())
@@ -158,7 +182,7 @@ def replay():
 
 @pytest.fixture
 def client(replay):
-    return TestClient(server.make_app(replay, None))
+    return Client(server.make_app(replay, None))
 
 
 def only_region(answer):
@@ -238,6 +262,37 @@ def test_an_empty_mask_is_no_region(client):
 @pytest.mark.parametrize("context", [None, {}, {"result": []}, {"result": None}])
 def test_nothing_is_predicted_before_somebody_clicks(client, context):
     assert client.post("/predict", json=body_of(params={"context": context})).json() == {"results": []}
+
+
+def test_several_people_at_once_over_a_real_connection(replay):
+    """As Label Studio's server does, which asks for all of its annotators."""
+    server_of = uvicorn.Server(uvicorn.Config(server.make_app(replay, None), port=0, log_level="warning"))
+    thread = threading.Thread(target=server_of.run)
+    thread.start()
+    try:
+        while not server_of.started:
+            time.sleep(0.01)
+        address = f"http://127.0.0.1:{server_of.servers[0].sockets[0].getsockname()[1]}"
+        got = {}
+
+        def person(number):
+            uri = "data:image/png;base64," + base64.b64encode(png_of(np.roll(RGB, number, 0))).decode()
+            for regions in ([point(50.2, 25.4)], [point(50.2, 25.4), point(10, 10 + 10 * number, False)]):
+                got[number] = httpx.post(f"{address}/predict", json=body_of(*regions, photo=uri), timeout=20)
+
+        people = [threading.Thread(target=person, args=(number,)) for number in range(5)]
+        for one in people:
+            one.start()
+        for one in people:
+            one.join()
+        for number in range(5):
+            clicks = [Click(10, 30, True), Click(4 + 4 * number, 6, False)]
+            wanted = session_of(replay, clicks, np.roll(RGB, number, 0)).mask
+            np.testing.assert_array_equal(mask_of(only_region(got[number])[1]["value"]["rle"], HEIGHT, WIDTH), wanted)
+        assert replay.answers == 10
+    finally:
+        server_of.should_exit = True
+        thread.join()
 
 
 def test_other_addresses(client):
@@ -385,7 +440,7 @@ def test_photos_in_the_named_folder_are_found(media):
         "inside.png",
     ):
         assert read_task_photo(value, media) == png_of(), value
-    client = TestClient(server.make_app(Replay(TorchEngine(Paint())), media))
+    client = Client(server.make_app(Replay(TorchEngine(Paint())), media))
     _, region = only_region(client.post("/predict", json=body_of(point(50.2, 25.4), photo="/data/upload/3/a%20b.png")))
     assert mask_of(region["value"]["rle"], HEIGHT, WIDTH).sum() == 81
 
@@ -515,7 +570,7 @@ def test_the_command_listens_on_this_machine_only(monkeypatch, media):
     assert __main__.main(["--images", str(media)]) == 0
     ((app, options),) = served
     assert options == {"host": "127.0.0.1", "port": 9090}
-    assert TestClient(app).post("/predict", json=body_of(point(50, 25), photo="c.png")).status_code == 200
+    assert Client(app).post("/predict", json=body_of(point(50, 25), photo="c.png")).status_code == 200
 
 
 def test_importing_it_needs_neither_torch_nor_label_studio_ml():
