@@ -122,7 +122,7 @@ def _recipe(model: Trained, run: dict[str, Any]) -> str:
     loss = _LOSSES.get(config.loss, config.loss)
     lines = [
         f"{adversary}; {loss}; clicks of the simulated user `{config.clicks}`; pictures of {config.size}x{config.size} pixels, "
-        f"batches of {config.batch_size}, {model.step} steps, Adam with learning rate {config.lr:g}, seed {config.seed}.",
+        f"batches of {config.batch_size}, {model.step} steps, Adam{'W' if config.weight_decay else ''} with learning rate {config.lr:g}, seed {config.seed}.",
     ]
     started, ended = run.get("started"), run.get("ended")
     environment = _json(model.folder / "environment.json") if model.folder else {}

@@ -17,7 +17,7 @@ from torch import Tensor
 from mfpgan import build
 from mfpgan.config import TrainConfig
 from mfpgan.files import read_weights, write_atomically
-from mfpgan.models.generator import MFPResNetUNet, scaled
+from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.training.checkpoint import write_safetensors
 from mfpgan.types import InputError, quoted, reason_of
 from mfpgan.version import __version__
@@ -64,7 +64,7 @@ def save_folder(folder: Path, model: Trained, card: str, half: bool = False) -> 
         "mfpgan": __version__,
         "run_id": model.run_id,
         "step": model.step,
-        "config": model.config.model_dump(mode="json"),
+        "config": _without_folders(model.config).model_dump(mode="json"),
     }
     (folder / CONFIG).unlink(missing_ok=True)
     write_safetensors(folder / WEIGHTS, weights, {"format": "pt"})
@@ -83,23 +83,18 @@ def load_folder(folder: Path) -> Trained:
     config = TrainConfig.from_mapping(_field(values, "config", dict, path), str(path))
     run_id, step = _field(values, "run_id", str, path), _field(values, "step", int, path)
     weights = read_weights(folder / WEIGHTS, "weights of a model")
+    generator = MFPResNetUNet(config.width, build.click_encoding(config))
     try:
-        _check_width(weights, config)
-        generator = MFPResNetUNet(config.width, build.click_encoding(config))
         generator.load_state_dict({name: tensor.to(_dtype(tensor)) for name, tensor in weights.items()})
-    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / WEIGHTS}: its weights do not fit {CONFIG} ({reason_of(error)}).") from None
     return Trained(generator, config, folder.resolve().name, run_id, step)
 
 
-def _check_width(weights: dict[str, Tensor], config: TrainConfig) -> None:
-    """Before a network is built: a config from elsewhere may name a width that no memory holds."""
-    head = weights.get("encoder.conv1.weight")
-    filters = 0 if head is None or head.ndim == 0 else head.shape[0]
-    if filters != scaled(64, config.width):
-        raise ValueError(
-            f"width {config.width:g} has {scaled(64, config.width)} filters in the first layer, got {filters}"
-        )
+def _without_folders(config: TrainConfig) -> TrainConfig:
+    """Where data lay on the machine that trained is nobody's business; what it was called may help."""
+    places = {name: getattr(config, name) for name in ("data", "val_data", "images", "encoder_weights")}
+    return config.model_copy(update={name: Path(text).name for name, text in places.items() if text})
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:

@@ -110,8 +110,8 @@ class MFPResNetUNet(nn.Module):
     def __init__(self, width: float = 1.0, click_encoding: ClickEncoding = ClickEncoding()) -> None:  # noqa: B008 frozen
         super().__init__()
         self.click_encoding = click_encoding
-        planes = tuple(scaled(channels, width) for channels in (64, 128, 256, 512))
-        outputs = tuple(scaled(channels, width) for channels in (256, 128, 64, 32, 16))
+        planes = tuple(_scaled(channels, width) for channels in (64, 128, 256, 512))
+        outputs = tuple(_scaled(channels, width) for channels in (256, 128, 64, 32, 16))
         self.encoder = _Encoder(3 + click_encoding.channels, planes)
         inputs = (planes[3], *outputs[:-1])
         skips = (planes[2], planes[1], planes[0], planes[0], 0)
@@ -170,8 +170,7 @@ class MFPResNetUNet(nn.Module):
         self.encoder.load_state_dict(given)
 
 
-def scaled(channels: int, width: float) -> int:
-    """How many channels a layer has that has so many at width 1."""
+def _scaled(channels: int, width: float) -> int:
     return max(4, round(channels * width))
 
 
