@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os.path
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,9 @@ class Output:
         notes = []
         if objects.empty:
             left_out = "; COCO's polygons have no place for that, and it is left out" if self.kind == "polygons" else ""
-            notes.append(f"{where}: {objects.empty} of {len(objects.annotations)} masks have no pixel{left_out}.")
+            count = len(objects.annotations)
+            which = "the mask has" if count == 1 else f"{objects.empty} of {count} masks have"
+            notes.append(f"{where}: {which} no pixel{left_out}.")
         if objects.holes:
             notes.append(
                 f"{where}: {objects.holes} holes are filled, because COCO's polygons know none; --format rle keeps them."
@@ -167,11 +168,11 @@ class Output:
                 raise InputError(
                     f"{path}: this is read, and would be written onto; choose another place with --out or --overlay."
                 )
-            if Path(os.path.abspath(path)) in written:
+            if path.resolve() in written:
                 raise InputError(
                     f"{path}: two pictures would have this name; give --out and --overlay different places, and photos different names."
                 )
-            written.add(Path(os.path.abspath(path)))
+            written.add(path.resolve())
 
 
 def _pictures(option: str, path: Path, photos: Sequence[PhotoClicks]) -> list[Path]:
