@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from textwrap import shorten
 from typing import Literal, TypeVar
 
@@ -59,6 +60,22 @@ def layout_on(device: torch.device) -> torch.memory_format:
 def place(network: Network, device: torch.device) -> Network:
     """The network on its device, in the layout that suits it."""
     return network.to(device).to(memory_format=layout_on(device))
+
+
+def stored_in(network: Network, precision: str) -> Network:
+    """A network that only answers, in the number format that it computes in: for "bf16" a copy whose convolutions keep their
+    weights in bfloat16, otherwise the network itself.
+
+    Under autocast the answers are the same to the bit, because autocast rounds the weights alike, but at every pass: that is 28 %
+    of the time for one picture of 256x256 pixels at width 1 (torch's profiler, one thread).
+    """
+    if precision != "bf16" or not any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        return network
+    copy = deepcopy(network)
+    for module in copy.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(torch.bfloat16)
+    return copy
 
 
 @contextmanager

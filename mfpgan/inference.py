@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from mfpgan.clicks.encoding import standing
 from mfpgan.clicks.guidance import encode
+from mfpgan.devices import stored_in
 from mfpgan.types import NO_MEMORY, THRESHOLD, BoolMask, Click, ClickEncoding, Image, InputError, Probability
 from mfpgan.zoom import CROP_PX, SHRUNK, SKIP_CLICKS, View, averaging, clicks_in, crop_size, next_view
 
@@ -244,7 +245,8 @@ class TorchEngine:
     click has said what the object is, or the only one that did is withdrawn. A mask that the user began with says it too.
 
     Args:
-        generator: as in `predict`; moved to `device`.
+        generator: as in `predict`; moved to `device`. With bf16 its weights are taken as they are now, see
+            `mfpgan.devices.stored_in`.
         device: where the network runs, by default where the generator is; pictures and masks of the interface are NumPy arrays.
         precision: "fp32", or "bf16" for autocast.
         zoom: the network sees everything at one size: the whole photo at the first click, then the part round the last
@@ -269,7 +271,7 @@ class TorchEngine:
             parameter = next(generator.parameters(), None)
             device = "cpu" if parameter is None else parameter.device
         self.device = torch.device(device)
-        self.generator = generator.to(self.device)
+        self.generator = stored_in(generator.to(self.device), precision)
         self.precision = precision
         self.zoom = zoom
         self.zoom_px = zoom_px
@@ -378,8 +380,8 @@ def crop(planes: Tensor, view: View, size_px: int = CROP_PX) -> Tensor:
     size = crop_size(view, size_px)
     if max(window.shape[-2] / size[0], window.shape[-1] / size[1]) <= SHRUNK:
         return functional.interpolate(in_unit_range(window), size, mode="bilinear", align_corners=True)
-    narrow = _averaged(window.flatten(0, 1), size[0])
-    return _averaged(narrow.mT, size[1]).mT.unflatten(0, window.shape[:2])
+    narrow = _averaged(window.flatten(0, 1), size[0]).transpose(1, 2)
+    return _averaged(narrow, size[1]).transpose(1, 2).reshape(*window.shape[:2], *size)
 
 
 def _averaged(planes: Tensor, shorter: int) -> Tensor:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from mfpgan.devices import check_compiler, deterministic, layout_on, pick_device, place, precision_on
-from mfpgan.types import InputError
+from mfpgan.devices import check_compiler, deterministic, layout_on, pick_device, place, precision_on, stored_in
+from mfpgan.inference import predict
+from mfpgan.models.generator import MFPResNetUNet
+from mfpgan.types import Click, ClickEncoding, InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -116,3 +118,16 @@ def test_deterministic_algorithms_meanwhile_and_a_sentence_where_there_is_none()
     assert not torch.are_deterministic_algorithms_enabled()
     with pytest.raises(RuntimeError, match="another"), deterministic(True):
         raise RuntimeError("another")
+
+
+def test_weights_kept_in_bfloat16_answer_as_autocast_does_to_the_bit() -> None:
+    torch.manual_seed(0)
+    network = place(MFPResNetUNet(0.25, ClickEncoding(memory="modulated")), torch.device("cpu"))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    kept = stored_in(network, "bf16")
+    image = torch.rand(1, 3, 75, 130)
+    clicks = [[Click(30, 40, True), Click(5, 100, False)]]
+    assert torch.equal(predict(kept, image, clicks, "bf16"), predict(network, image, clicks, "bf16"))
+    assert kept.head.weight.dtype == torch.bfloat16
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()), "the original stays"
+    assert stored_in(network, "fp32") is network

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 from mfpgan.types import InputError
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from mfpgan.config import TrainConfig, WeightsName
+    from mfpgan.apps.hub import Trained
+    from mfpgan.config import WeightsName
     from mfpgan.session import Engine
 
 SMALL = Path(__file__).parent.parent / "small"
@@ -46,29 +44,42 @@ def load_engine(
     from mfpgan.inference import TorchEngine
 
     where = pick_device(device)
-    generator, config, name = _network(text, where, weights)
-    generator.eval()
-    return TorchEngine(place(generator, where), where, precision_on(where, precision), zoom, config.size, name)
+    trained = load_trained(text, weights)
+    generator = place(trained.generator, where)
+    return TorchEngine(generator, where, precision_on(where, precision), zoom, trained.config.size, trained.name)
 
 
-def _network(source: str, device: torch.device, weights: WeightsName) -> tuple[nn.Module, TrainConfig, str]:
-    """The generator, its config, and what people call it."""
+def load_trained(source: str, weights: WeightsName = "last") -> Trained:
+    """A network of torch by its name, on the CPU, in eval mode: what `load_engine` takes, ONNX files apart.
+
+    Raises:
+        InputError: nothing of that name, or it cannot be used.
+    """
+    import torch
+
     from mfpgan import build, tracking
+    from mfpgan.apps.hub import Trained, load_folder
     from mfpgan.jobs.runs import RUNS
 
+    cpu = torch.device("cpu")
     path = SMALL if source == "small" else Path(source).expanduser()
-    if (path / "checkpoints").is_dir():
-        generator, config, _ = build.load_generator(path, device, weights)
-        return generator, config, path.resolve().name[:8]
-    if path.is_dir() and source.strip():
-        from mfpgan.apps.hub import load_folder
-
-        return *load_folder(path, device), path.resolve().name
-    if path.suffix == ".pt" or path.is_file():
-        generator, config, _ = build.generator_of_checkpoint(path, device, weights)
-        return generator, config, path.name
-    if not re.fullmatch(r"[0-9a-fA-F]{1,32}", source.strip()):
+    if path.is_dir() and source.strip() and not (path / "checkpoints").is_dir():
+        if weights != "last":
+            raise InputError(f"{source}: it holds one set of weights; leave --weights out.")
+        found = load_folder(path)
+    elif (path / "checkpoints").is_dir():
+        run_id = path.resolve().name
+        generator, config, step = build.load_generator(path, cpu, weights)
+        found = Trained(generator, config, run_id[:8], run_id, step, path)
+    elif path.suffix == ".pt" or path.is_file():
+        generator, config, step = build.generator_of_checkpoint(path, cpu, weights)
+        found = Trained(generator, config, path.name, "", step)
+    elif not re.fullmatch(r"[0-9a-fA-F]{1,32}", source.strip()):
         raise InputError(f"{source}: there is no such model; {EXPECTED}.")
-    record = tracking.find_run(source, RUNS)
-    generator, config, _ = build.load_generator(tracking.fetch(record), device, weights)
-    return generator, config, record.id[:8]
+    else:
+        record = tracking.find_run(source, RUNS)
+        folder = tracking.fetch(record)
+        generator, config, step = build.load_generator(folder, cpu, weights)
+        found = Trained(generator, config, record.id[:8], record.id, step, folder)
+    found.generator.eval()
+    return found

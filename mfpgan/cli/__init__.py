@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mfpgan.cli.card import card
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.compare import compare
 from mfpgan.cli.diagnose import diagnose
+from mfpgan.cli.export import export
 from mfpgan.cli.options import ConfigCommand, resolve, tags_of
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
 from mfpgan.cli.study import study
@@ -272,9 +274,11 @@ def ui(port: int) -> int:
     return tracking.open_ui(port=port)
 
 
+app.add_command(card)
 app.add_command(clicks)
 app.add_command(compare)
 app.add_command(diagnose)
+app.add_command(export)
 app.add_command(study)
 
 

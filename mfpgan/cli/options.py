@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mfpgan.config import EvalConfig, TrainConfig
 
     Config = TypeVar("Config", TrainConfig, EvalConfig)
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class ConfigCommand(click.Command):
@@ -60,6 +63,34 @@ def _option(name: str, field: FieldInfo, choices: tuple[str, ...]) -> click.Opti
     if kind is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     return click.Option([flag], type=click.Choice(choices) if choices else kind, help=text)
+
+
+def trained_model(default: str | None = None) -> Callable[[Command], Command]:
+    """`--run-id` and `--weights` of commands that take any trained model.
+
+    Args:
+        default: the model if none is named; None: one must be.
+    """
+
+    def with_options(command: Command) -> Command:
+        command = click.option(
+            "--weights",
+            type=click.Choice(("last", "best", "ema")),
+            default="last",
+            show_default=True,
+            help="Of a run: as training left them, as they were when val/iou was highest, or their running mean.",
+        )(command)
+        return click.option(
+            "--run-id",
+            metavar="MODEL",
+            required=default is None,
+            default=default,
+            show_default=default is not None,
+            help="The run, a unique prefix of its id is enough; or small (the model that comes along), a checkpoint, a folder of "
+            "`mfpgan card --hub`.",
+        )(command)
+
+    return with_options
 
 
 def tags_of(texts: tuple[str, ...]) -> dict[str, str]:
