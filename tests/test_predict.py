@@ -28,9 +28,10 @@ from mfpgan.cli.predict import predict as predict_command
 from mfpgan.config import TrainConfig
 from mfpgan.data.lvis import LvisDataSet
 from mfpgan.inference import TorchEngine
+from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.session import ClickSession
 from mfpgan.training.checkpoint import save_checkpoint
-from mfpgan.types import Click, InputError
+from mfpgan.types import Click, ClickEncoding, InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 HERE = ("--device", "cpu", "--precision", "fp32")
@@ -254,11 +255,13 @@ class Noted(TorchEngine):
 
 
 def test_photos_in_a_batch_are_answered_as_if_alone(folder: Path, tmp_path: Path) -> None:
-    config_of = ClickSession.load(folder / "kept.pt", device="cpu", precision="fp32").engine
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = MFPResNetUNet(0.1, ClickEncoding(memory="modulated"))
     photos = read_click_file(folder / "clicks.json")
     found = []
     for most in (1, predicting.BATCH_PIXELS):
-        engine = Noted(config_of.generator, zoom=True, zoom_px=64)
+        engine = Noted(generator, zoom=True, zoom_px=64)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(predicting, "BATCH_PIXELS", most)
             answered = predicting.predict(engine, Output(photos, tmp_path / str(most)), lambda text: None)
@@ -269,7 +272,7 @@ def test_photos_in_a_batch_are_answered_as_if_alone(folder: Path, tmp_path: Path
     assert together.batches == [8, 3, 1], "eight objects; three have a second click, and one a third"
     assert alone.last.keys() == together.last.keys()
     for clicks, state in alone.last.items():
-        np.testing.assert_allclose(together.last[clicks].probability, state.probability, atol=1e-4)
+        np.testing.assert_allclose(together.last[clicks].probability, state.probability, atol=1e-5)
 
 
 def test_few_photos_are_open_at_a_time_and_each_is_on_the_device_once(
@@ -427,13 +430,11 @@ def test_a_click_lies_where_a_viewer_shows_it(tmp_path: Path) -> None:
     exif = PillowImage.Exif()
     exif[0x0112] = 6  # stored on its side
     PillowImage.new("RGB", (30, 20)).save(tmp_path / "photo.jpg", exif=exif)
-    photo = clicks_on_photo(tmp_path / "photo.jpg", ["15,25,+"], None)
+    photo = clicks_on_photo(tmp_path / "photo.jpg", ["9,20,+"], None)
     predicting.predict(TorchEngine(Paint()), Output([photo], tmp_path / "mask.png"), pytest.fail)
     ys, xs = np.nonzero(read(tmp_path / "mask.png"))
     assert read(tmp_path / "mask.png").shape == (30, 20)
-    assert (ys.min(), ys.max(), xs.min(), xs.max()) == (20, 29, 10, 20), (
-        "a disk of radius 5, but for what the edge cuts off"
-    )
+    assert (ys.mean(), xs.mean(), len(ys)) == (20, 9, 81)
 
 
 def test_what_polygons_cannot_hold_is_told(tmp_path: Path) -> None:
