@@ -80,7 +80,7 @@ def test_sessions_and_predict_give_the_masks_that_the_benchmark_judged(
         sample = data[number]
         assert row["id"] == sample.id
         assert len(row["clicks"]) == CLICKS
-        photo = SAMPLE_FOLDER / "val" / names[int(sample.id.split("/")[0])]
+        photo = SAMPLE_FOLDER / names[int(sample.id.split("/")[0])]
         session.set_image(photo)
         for (y, x, positive), score in zip(row["clicks"], row["iou"], strict=True):
             session.click(y, x, positive)
