@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from mfpgan.types import Image, InputError, reason_of
 
@@ -111,16 +111,21 @@ def _rgb(picture: PillowImage.Image, path: Path | str) -> Image:
         return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def read_mask(path: Path) -> NDArray[np.uint8]:
+def read_mask(source: Path | bytes, name: str = "") -> NDArray[np.uint8]:
     """(H, W) uint8 of a mask file: grey values, palette indices, or 0 and 1 of a 1-bit picture.
 
     A colour file whose channels are all equal counts as grey; 16 bits are fine as long as the values fit into 8.
+
+    Args:
+        source: a file, or what one holds.
+        name: how messages call it; of a file its path.
 
     Raises:
         InputError: missing, truncated, no picture, above MAX_PIXELS, in colour, or with values above 255; a PNG that does
             not fit its checksums.
     """
-    picture, _ = _load(path)
+    path = name or (str(source) if isinstance(source, Path) else "")
+    picture, _ = _load(source, name=path)
     values = np.asarray(picture)
     if picture.mode == "1":
         return values.astype(np.uint8)
@@ -221,6 +226,9 @@ def _refusing(path: Path | str) -> Iterator[None]:
         raise InputError(
             f"{path}: the picture claims more than {MAX_PIXELS // 10**6} million pixels and is refused; shrink it first."
         ) from None
+    except UnidentifiedImageError:
+        kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise InputError(f"{path}: not readable as a picture, it is no {kinds}; replace the file.") from None
     except Exception as error:  # decoders of hostile files raise whatever comes to hand
         reason = reason_of(error, without=str(path))
         raise InputError(f"{path}: not readable as a picture ({reason}); replace the file.") from None

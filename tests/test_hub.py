@@ -38,6 +38,15 @@ def test_what_was_saved_is_loaded_to_the_bit(folder: Path) -> None:
     assert len(weights) == len(after.generator.state_dict())
 
 
+def test_where_the_data_lay_is_not_told(tmp_path: Path) -> None:
+    model = trained(data=str(tmp_path / "secret" / "photos"), val_data="none", images=str(tmp_path / "secret"))
+    save_folder(tmp_path / "tiny", model, "")
+    text = (tmp_path / "tiny" / CONFIG).read_text()
+    assert str(tmp_path) not in text
+    loaded = load_folder(tmp_path / "tiny").config
+    assert (loaded.data, loaded.val_data, loaded.images) == ("photos", "none", "secret")
+
+
 def test_half_the_space_costs_one_part_in_2048(tmp_path: Path, folder: Path) -> None:
     save_folder(tmp_path / "half", trained(), "# Card\n", half=True)
     sizes = [(path / "model.safetensors").stat().st_size for path in (tmp_path / "half", folder)]

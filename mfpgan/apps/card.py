@@ -142,7 +142,7 @@ def _recipe(model: Trained, run: dict[str, Any], environment: dict[str, Any]) ->
     )
     text = (
         f"{adversary}; {_LOSSES[config.loss]}; clicks of the simulated user `{config.clicks}`; crops of {config.size}x{config.size} "
-        f"pixels, batches of {config.batch_size}, {model.step} steps, AdamW with learning rate {config.lr:g}, seed {config.seed}."
+        f"pixels, batches of {config.batch_size}, {model.step} steps, Adam{'W' if config.weight_decay else ''} with learning rate {config.lr:g}, seed {config.seed}."
     )
     started, ended = run.get("started"), run.get("ended")
     if isinstance(started, float) and isinstance(ended, float) and ended > started:

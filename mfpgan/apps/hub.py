@@ -70,7 +70,7 @@ def save_folder(folder: Path, model: Trained, card: str, half: bool = False) -> 
         "mfpgan": __version__,
         "run_id": model.run_id,
         "step": model.step,
-        "config": model.config.model_dump(mode="json"),
+        "config": _without_folders(model.config).model_dump(mode="json"),
     }
     (folder / CONFIG).unlink(missing_ok=True)
     write_safetensors(folder / WEIGHTS, weights, {"format": "pt"})
@@ -97,6 +97,12 @@ def load_folder(folder: Path) -> Trained:
     generator = MFPResNetUNet(config.width, encoding)
     generator.load_state_dict(weights)
     return Trained(generator, config, folder.resolve().name, run_id, step)
+
+
+def _without_folders(config: TrainConfig) -> TrainConfig:
+    """Where data lay on the machine that trained is nobody's business; what it was called may help."""
+    places = {name: getattr(config, name) for name in ("data", "val_data", "images", "encoder_weights")}
+    return config.model_copy(update={name: Path(text).name for name, text in places.items() if text})
 
 
 def _check_place(folder: Path) -> None:
