@@ -125,11 +125,13 @@ def test_going_on_costs_one_answer(context):
         assert replay.answers == count
 
 
-@pytest.mark.parametrize("level", [0.3, 0.5, 0.7, 0, 1])
+@pytest.mark.parametrize("level", [0.3, 0.5, 0.7, 0, 1, None])
 def test_the_threshold_is_one_on_the_probability(context, engine, level):
     session = ClickSession(engine)
     session.set_image(RGB)
     probability = session.click(10, 20)
+    if level is None:
+        level = float(probability[10, 20])  # a pixel on the threshold is not in the mask
     mask = np.array(post(context, body_of(threshold=level))[1]["mask"])
     np.testing.assert_array_equal(mask == 1, probability > level)
 

@@ -126,8 +126,11 @@ def test_what_is_remembered_is_bounded_and_forgetting_changes_no_answer(engine, 
     np.testing.assert_array_equal(replay.probability(photos[0], clicks), in_a_session(engine, clicks, photos[0].rgb))
     assert list(replay._kept[photos[0].digest, None].known) == [tuple(clicks[:number]) for number in (4, 5, 6)]
     assert replay.answers == 6
+    another = Click(1, 2, True)
+    replay.probability(photos[0], [*clicks[:4], another])
+    assert list(map(len, replay._kept[photos[0].digest, None].known)) == [6, 4, 5], "what was gone on from is used"
     replay.probability(photos[0], clicks[:1])  # forgotten: from the start again
-    assert replay.answers == 7
+    assert replay.answers == 8
     monkeypatch.setattr(module, "KEPT_PIXELS", 10)  # the one in use stays
     replay.probability(photos[1], clicks[:1])
     assert list(replay._kept) == [(photos[1].digest, None)]
