@@ -4,6 +4,7 @@ import io
 import re
 import socket
 import threading
+import time
 
 import httpx
 import numpy as np
@@ -493,6 +494,16 @@ def test_no_heat_map_without_a_discriminator(page):
     assert answer.status_code == 400
     assert "no discriminator" in answer.json()["error"]
     assert not any(one["heat"] for one in page.http.get("/api/start").json()["models"])
+
+
+def test_no_answer_is_held_back(page):
+    """Nagle's algorithm would hold the body of each back until the head is acknowledged: 40 ms on Linux."""
+    seconds = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        page.did("select", number=1)
+        seconds.append(time.perf_counter() - begin)
+    assert min(seconds) < 0.03
 
 
 def test_a_fault_of_the_server_is_one_sentence(page, monkeypatch, caplog):

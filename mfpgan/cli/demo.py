@@ -28,6 +28,6 @@ def demo(sources: tuple[str, ...], port: int) -> None:
 
     with listen(port) as place:  # first: torch and the model take seconds
         shown = Demo(Models(sources))
-        shown.run(lambda: shown.models.engine(shown.models.first))
+        shown.load()
         display.say(f"The page is at http://127.0.0.1:{port}  (Ctrl-C ends it)")
         serve(shown, place)

@@ -1,11 +1,13 @@
 """The server of `mfpgan demo`: the page's files, and what it asks while somebody clicks.
 
 All that touches networks and sessions happens in one thread, in the order in which it was asked: a network is no faster in two,
-and nobody's clicks overtake each other. Files are read and written in the threads of the requests.
+and nobody's clicks overtake each other. Files are read and written in two other threads: a file of some kilobytes may be
+hundreds of megabytes when it is unpacked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -32,7 +34,7 @@ from mfpgan.apps.web.models import Models
 from mfpgan.apps.web.sessions import Gone, People, Person
 from mfpgan.data import SAMPLE_FOLDER
 from mfpgan.photos import read_mask, upright_photo
-from mfpgan.types import Click, Image, InputError
+from mfpgan.types import BoolMask, Click, Image, InputError
 
 Answer = TypeVar("Answer")
 STATIC = Path(__file__).parent / "static"
@@ -56,17 +58,29 @@ class Demo:
     def __init__(self, models: Models, people: People | None = None) -> None:
         self.models = models
         self.people = People() if people is None else people
-        self.decoding = threading.Lock()
-        """One photo at a time is unpacked: a file of some kilobytes may be hundreds of megabytes."""
-        self._worker = ThreadPoolExecutor(1, "networks")
+        self._networks = ThreadPoolExecutor(1, "networks")
+        self._files = ThreadPoolExecutor(2, "files")
 
-    def run(self, work: Callable[[], Answer]) -> Answer:
+    async def run(self, work: Callable[[], Answer]) -> Answer:
         """Do something with networks or sessions when it is its turn; what it raises is raised here."""
-        return self._worker.submit(work).result()
+        return await asyncio.wrap_future(self._networks.submit(work))
+
+    async def file(self, work: Callable[[], Answer]) -> Answer:
+        """Read or write a file's content."""
+        return await asyncio.wrap_future(self._files.submit(work))
+
+    def load(self) -> None:
+        """Load the first network before anybody asks.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        self._networks.submit(lambda: self.models.engine(self.models.first)).result()
 
     def close(self) -> None:
         """What is still waiting is not done."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._networks, self._files):
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
 async def _demo(request: Request) -> Demo:
@@ -114,137 +128,142 @@ of_person = APIRouter(prefix="/api/sessions/{name}")
 
 
 @api.get("/start")
-def start(demo: Here) -> Response:
+async def start(demo: Here) -> Response:
     """What a page has to know before anything else."""
-    choices = [{"key": one.key, "text": one.text, "heat": one.heat} for one in demo.models.choices()]
+    found = await demo.file(demo.models.choices)  # MLflow may be far away
+    choices = [{"key": one.key, "text": one.text, "heat": one.heat} for one in found]
     return _json(
         {"models": choices, "first": demo.models.first, "examples": len(EXAMPLES), "colours": formats.OBJECT_COLOURS}
     )
 
 
 @api.post("/sessions")
-def join(model: Model, demo: Here) -> Response:
+async def join(model: Model, demo: Here) -> Response:
     """A session for a new tab."""
-    person = demo.run(lambda: Person(demo.models, model.key))
+    person = await demo.run(lambda: Person(demo.models, model.key))
     return _json({"name": demo.people.join(person)} | person.state(), 201)
 
 
 @of_person.post("/photo")
-def photo(person: Who, body: Body, demo: Here) -> Response:
+async def photo(person: Who, body: Body, demo: Here) -> Response:
     """Begin with a photo; the body is its file."""
-    with demo.decoding:
-        pixels = upright_photo(body, "the file")
-    return _opened(demo, person, pixels)
+    return await _opened(demo, person, lambda: upright_photo(body, "the file"))
 
 
 @of_person.post("/example")
-def example(person: Who, number: Number, demo: Here) -> Response:
+async def example(person: Who, number: Number, demo: Here) -> Response:
     """Begin with one of the photos that come along."""
     name = EXAMPLES[number.number % len(EXAMPLES)]
-    return _opened(demo, person, upright_photo(SAMPLE_FOLDER / "val" / f"{name}.jpg"))
+    return await _opened(demo, person, lambda: upright_photo(SAMPLE_FOLDER / "val" / f"{name}.jpg"))
 
 
 @of_person.post("/mask")
-def mask(person: Who, body: Body, demo: Here) -> Response:
+async def mask(person: Who, body: Body, demo: Here) -> Response:
     """An object that begins with a mask; the body is its file, grey or of a palette, 0 is background."""
-    with demo.decoding:
-        values = read_mask(body, "the file")
-    return _acted(demo, lambda: person.new_object(values > 0))
+    values = await demo.file(lambda: read_mask(body, "the file"))
+    return await _acted(demo, lambda: person.new_object(values > 0))
 
 
 @of_person.post("/click")
-def click(person: Who, place: Place, demo: Here) -> Response:
+async def click(person: Who, place: Place, demo: Here) -> Response:
     """One click on the selected object."""
-    return _acted(demo, lambda: person.click(Click(place.y, place.x, place.positive)))
+    return await _acted(demo, lambda: person.click(Click(place.y, place.x, place.positive)))
 
 
 @of_person.post("/undo")
-def undo(person: Who, demo: Here) -> Response:
+async def undo(person: Who, demo: Here) -> Response:
     """Take the selected object's last click back."""
-    return _acted(demo, person.undo)
+    return await _acted(demo, person.undo)
 
 
 @of_person.post("/redo")
-def redo(person: Who, demo: Here) -> Response:
+async def redo(person: Who, demo: Here) -> Response:
     """The click that was taken back last, again."""
-    return _acted(demo, person.redo)
+    return await _acted(demo, person.redo)
 
 
 @of_person.post("/reset")
-def reset(person: Who, demo: Here) -> Response:
+async def reset(person: Who, demo: Here) -> Response:
     """Take all clicks of the selected object back."""
-    return _acted(demo, person.reset)
+    return await _acted(demo, person.reset)
 
 
 @of_person.post("/object")
-def new_object(person: Who, demo: Here) -> Response:
+async def new_object(person: Who, demo: Here) -> Response:
     """One more object, which is then the selected one."""
-    return _acted(demo, person.new_object)
+    return await _acted(demo, person.new_object)
 
 
 @of_person.post("/select")
-def select(person: Who, number: Number, demo: Here) -> Response:
+async def select(person: Who, number: Number, demo: Here) -> Response:
     """Go on with an object, from 1."""
-    return _acted(demo, lambda: person.select(number.number))
+    return await _acted(demo, lambda: person.select(number.number))
 
 
 @of_person.post("/model")
-def model(person: Who, model: Model, demo: Here) -> Response:
+async def model(person: Who, model: Model, demo: Here) -> Response:
     """The same clicks, answered by another network."""
-    return _acted(demo, lambda: person.change_model(model.key))
+    return await _acted(demo, lambda: person.change_model(model.key))
 
 
 @of_person.post("/leave")
-def leave(name: str, demo: Here) -> Response:
+async def leave(name: str, demo: Here) -> Response:
     """The tab was closed."""
     demo.people.leave(name)
     return Response(status_code=204)
 
 
 @of_person.get("/photo")
-def shown_photo(person: Who, demo: Here) -> Response:
+async def shown_photo(person: Who, demo: Here) -> Response:
     """The photo upright, as the network sees it, whatever format it came in."""
-    pixels = demo.run(lambda: person.opened.image)
+    pixels = await demo.run(lambda: person.opened.image)
     if max(pixels.shape) > JPEG_SIDE:
-        return Response(formats.png_of(pixels), media_type="image/png")
-    file = BytesIO()
-    PillowImage.fromarray(pixels).save(file, "JPEG", quality=92, subsampling=0)
-    return Response(file.getvalue(), media_type="image/jpeg")
+        return await _png(demo, lambda: formats.png_of(pixels))
+
+    def jpeg() -> bytes:
+        file = BytesIO()
+        PillowImage.fromarray(pixels).save(file, "JPEG", quality=92, subsampling=0)
+        return file.getvalue()
+
+    return Response(await demo.file(jpeg), media_type="image/jpeg")
 
 
 @of_person.get("/probability")
-def probability(person: Who, demo: Here) -> Response:
+async def probability(person: Who, demo: Here) -> Response:
     """A byte a shown pixel, 255 for 1, row by row."""
-    return Response(demo.run(person.probability).tobytes(), media_type="application/octet-stream")
+    shown = await demo.run(person.probability)
+    return Response(shown.tobytes(), media_type="application/octet-stream")
 
 
 @of_person.get("/heat")
-def heat_map(person: Who, demo: Here) -> Response:
+async def heat_map(person: Who, demo: Here) -> Response:
     """A byte a shown pixel, 255 where the discriminator dislikes the mask most; the logits at 255 and 0 in the headers."""
 
     def ask() -> tuple[bytes, float, float]:
         found = heat(person.opened, demo.models.critic(person.engine.key))
         return person.reduced(found.level).tobytes(), found.low, found.high
 
-    levels, low, high = demo.run(ask)
+    levels, low, high = await demo.run(ask)
     headers = {"x-low": f"{low:.3g}", "x-high": f"{high:.3g}"}
     return Response(levels, media_type="application/octet-stream", headers=headers)
 
 
 @of_person.get("/mask.png")
-def mask_file(person: Who, demo: Here) -> Response:
+async def mask_file(person: Who, demo: Here) -> Response:
     """255 on the selected object, 0 elsewhere."""
-    return Response(formats.png_of_mask(demo.run(lambda: person.opened.mask)), media_type="image/png")
+    mask = await demo.run(lambda: person.opened.mask)
+    return await _png(demo, lambda: formats.png_of_mask(mask))
 
 
 @of_person.get("/labels.png")
-def labels_file(person: Who, demo: Here) -> Response:
+async def labels_file(person: Who, demo: Here) -> Response:
     """The number of the object at each pixel, 0 for none."""
-    return Response(formats.png_of_labels(demo.run(lambda: person.opened.label_map)), media_type="image/png")
+    labels = await demo.run(lambda: person.opened.label_map)
+    return await _png(demo, lambda: formats.png_of_labels(labels))
 
 
 @of_person.get("/overlay.png")
-def overlay_file(person: Who, demo: Here, opacity: float = 0.5) -> Response:
+async def overlay_file(person: Who, demo: Here, opacity: float = 0.5) -> Response:
     """The photo with objects and clicks."""
     if not 0 <= opacity <= 1:
         raise InputError(f"the opacity is {opacity:g}, expected 0 to 1.")
@@ -252,38 +271,45 @@ def overlay_file(person: Who, demo: Here, opacity: float = 0.5) -> Response:
     def ask() -> tuple[Image, Any, list[Click]]:
         return person.opened.image, person.opened.label_map, person.all_clicks
 
-    image, labels, clicks = demo.run(ask)
-    return Response(formats.png_of(formats.overlay(image, labels, clicks, opacity)), media_type="image/png")
+    image, labels, clicks = await demo.run(ask)
+    return await _png(demo, lambda: formats.png_of(formats.overlay(image, labels, clicks, opacity)))
 
 
 @of_person.get("/coco.json")
-def coco_file(person: Who, demo: Here) -> Response:
+async def coco_file(person: Who, demo: Here) -> Response:
     """A COCO file of the objects, as run lengths; those without a pixel are left out."""
-    masks = demo.run(lambda: person.opened.masks)
+    masks = await demo.run(lambda: person.opened.masks)
+    return _json(await demo.file(lambda: coco(masks)))
+
+
+def coco(masks: list[BoolMask]) -> dict[str, Any]:
+    """A COCO file of one photo, as plain types.
+
+    Args:
+        masks: (H, W) bool, one an object; their numbers are the entries' ids.
+    """
     height, width = masks[0].shape
     annotations = []
-    for number, one in enumerate(masks, 1):
-        if one.any():
-            ys, xs = np.nonzero(one.any(1))[0], np.nonzero(one.any(0))[0]
-            box = [xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1]
+    for number, mask in enumerate(masks, 1):
+        if mask.any():
+            ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            box = (xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1)
             annotations.append(
                 {
                     "id": number,
                     "image_id": 1,
                     "category_id": 1,
-                    "segmentation": formats.coco_rle(one),
-                    "area": int(np.count_nonzero(one)),
+                    "segmentation": formats.coco_rle(mask),
+                    "area": int(np.count_nonzero(mask)),
                     "bbox": [int(side) for side in box],
                     "iscrowd": 0,
                 }
             )
-    return _json(
-        {
-            "images": [{"id": 1, "width": width, "height": height, "file_name": "photo"}],
-            "annotations": annotations,
-            "categories": [{"id": 1, "name": "object"}],
-        }
-    )
+    return {
+        "images": [{"id": 1, "width": width, "height": height, "file_name": "photo"}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "object"}],
+    }
 
 
 def make_app(demo: Demo) -> FastAPI:
@@ -314,7 +340,8 @@ def listen(port: int) -> socket.socket:
     Raises:
         InputError: the port is taken.
     """
-    place = socket.socket()
+    # By its full name: only then asyncio switches Nagle's algorithm off, which holds each answer's body back for 40 ms.
+    place = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page closed a moment ago does not count
     try:
         place.bind(("127.0.0.1", port))
@@ -360,14 +387,19 @@ def _server(demo: Demo) -> uvicorn.Server:
     )  # fmt: skip
 
 
-def _opened(demo: Demo, person: Person, pixels: Image) -> Response:
-    answer = _acted(demo, lambda: person.open(pixels))
+async def _opened(demo: Demo, person: Person, read: Callable[[], Image]) -> Response:
+    pixels = await demo.file(read)
+    answer = await _acted(demo, lambda: person.open(pixels))
     demo.people.make_room()
     return answer
 
 
-def _acted(demo: Demo, action: Callable[[], dict[str, Any]]) -> Response:
-    return _json(demo.run(action))
+async def _acted(demo: Demo, action: Callable[[], dict[str, Any]]) -> Response:
+    return await demo.run(lambda: _json(action()))
+
+
+async def _png(demo: Demo, draw: Callable[[], bytes]) -> Response:
+    return Response(await demo.file(draw), media_type="image/png")
 
 
 def _json(values: Any, status: int = 200) -> Response:
