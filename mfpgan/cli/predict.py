@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mfpgan.apps.output import FORMATS
+from mfpgan.cli.options import trained_model
 from mfpgan.cli.process import computing
 from mfpgan.types import InputError
 
@@ -17,13 +18,7 @@ NOT_ALL = 1
 
 @click.command()
 @click.argument("photo", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--run-id",
-    default="small",
-    show_default=True,
-    help="A run, or the beginning of its id; a checkpoint (.pt), an .onnx file, a folder of `mfpgan card --hub`; small is the "
-    "model that comes along.",
-)
+@trained_model(default="small", onnx=True)
 @click.option(
     "--click", "clicks", multiple=True, metavar="X,Y,SIGN",
     help="A click: pixels from the left, pixels from the top, + on the object or - beside it. May be repeated, in the order of "
@@ -50,9 +45,6 @@ NOT_ALL = 1
     "--overlay",
     type=click.Path(path_type=Path),
     help="Also the photo with objects and clicks drawn on it: a .png, or a folder.",
-)
-@click.option(
-    "--weights", type=click.Choice(["last", "best", "ema"]), default="last", show_default=True, help="Of a run."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
