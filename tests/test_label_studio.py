@@ -1,33 +1,29 @@
-"""The Label Studio backend over HTTP, with what Label Studio posts; its run lengths, read back as Label Studio reads them."""
+"""The Label Studio backend over HTTP, with what Label Studio posts."""
 
 import asyncio
 import base64
 import io
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import quote
 
 import httpx
 import numpy as np
 import pytest
 import uvicorn
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image as PillowImage
+from test_brush import mask_of
 from test_replay import halves
 from test_session import Paint
 
 from mfpgan import photos
 from mfpgan.apps.label_studio import Backend, __main__, backend, ml_backend, server
-from mfpgan.apps.label_studio.brush import brush_rle
-from mfpgan.apps.label_studio.photos import read_task_photo
 from mfpgan.apps.label_studio.tags import Tags, tags_for
 from mfpgan.apps.replay import Photo, Replay
 from mfpgan.inference import TorchEngine
@@ -55,63 +51,6 @@ CONFIG = """
   </RectangleLabels>
 </View>
 """
-
-
-def decode(rle):
-    """An independent reader: bit by bit, after the JavaScript of @thi.ng/rle-pack that Label Studio uses."""
-    bits = "".join(f"{byte:08b}" for byte in rle)
-    at = 0
-
-    def read(size):
-        nonlocal at
-        assert at + size <= len(bits), "the stream ends early"
-        at += size
-        return int(bits[at - size : at], 2)
-
-    count, word = read(32), read(5) + 1
-    sizes = [read(4) + 1 for _ in range(4)]
-    values = []
-    while len(values) < count:
-        run = read(1)
-        length = read(sizes[read(2)]) + 1
-        values += [read(word)] * length if run else [read(word) for _ in range(length)]
-    assert len(values) == count
-    assert len(bits) - at < 8
-    assert not int(bits[at:] or "0", 2)
-    return np.array(values, np.uint8)
-
-
-def mask_of(rle, height, width):
-    """As label_studio_converter's decode_from_annotation: the alpha channel."""
-    picture = decode(rle).reshape(height, width, 4)
-    assert (picture == picture[:, :, :1]).all()
-    assert set(np.unique(picture)) <= {0, 255}
-    return picture[:, :, 3] == 255
-
-
-@given(mask=arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=24)))
-@example(mask=np.zeros((1, 1), np.bool_))
-@example(mask=np.ones((1, 1), np.bool_))
-@example(mask=np.eye(17, dtype=np.bool_))
-def test_run_lengths_give_the_mask_back(mask):
-    np.testing.assert_array_equal(mask_of(brush_rle(mask), *mask.shape), mask)
-
-
-@pytest.mark.parametrize("pixels", [1, 2, 3, 4, 5, 63, 64, 65, 16383, 16384, 16385, 32768, 40000])
-def test_run_lengths_about_every_size_of_a_run(pixels):
-    """Four values a pixel: 8, 16, 256 and 65,536 of them are the longest that a size holds."""
-    mask = np.zeros((1, 40001), np.bool_)
-    mask[0, :pixels] = True
-    np.testing.assert_array_equal(mask_of(brush_rle(mask), 1, 40001), mask)
-
-
-def test_run_lengths_by_hand():
-    """Two pixels, off and on: eight values, words of 8 bits, sizes 3, 4, 8, 16; a run of four 0, a run of four 255."""
-    head = f"{8:032b}" + f"{7:05b}" + f"{2:04b}{3:04b}{7:04b}{15:04b}"
-    runs = "1" + "00" + "011" + "00000000" + "1" + "00" + "011" + "11111111"
-    bits = (head + runs).ljust(88, "0")
-    wanted = [int(bits[at : at + 8], 2) for at in range(0, 88, 8)]
-    assert brush_rle(np.array([[False, True]])) == wanted
 
 
 def png_of(rgb=RGB):
@@ -411,94 +350,11 @@ def test_a_photo_of_too_many_pixels_is_refused(client, monkeypatch):
     assert (answer.status_code, "claims more than" in answer.json()["error"]) == (400, True)
 
 
-@pytest.fixture
-def media(tmp_path):
-    """Label Studio's media folder, and what lies beside it."""
-    folder = tmp_path / "media"
-    (folder / "upload" / "3").mkdir(parents=True)
-    (folder / "upload" / "3" / "a b.png").write_bytes(png_of())
-    (folder / "c.png").write_bytes(png_of())
-    (tmp_path / "secret.png").write_bytes(png_of())
-    (tmp_path / "media2").mkdir()
-    (tmp_path / "media2" / "secret.png").write_bytes(png_of())
-    (folder / "link.png").symlink_to(tmp_path / "secret.png")
-    (folder / "inside.png").symlink_to(folder / "c.png")
-    (folder / "loop.png").symlink_to(folder / "loop.png")
-    os.mkfifo(folder / "pipe.png")
-    return folder
-
-
-def test_photos_in_the_named_folder_are_found(media):
-    for value in (
-        "c.png",
-        "/data/upload/3/" + quote("a b.png"),
-        "upload/3/a b.png",
-        "/data/local-files/?d=c.png",
-        "/data/local-files/?d=upload/3/" + quote("a b.png"),
-        "/data/local-files?d=c.png",
-        str(media / "c.png"),
-        "inside.png",
-    ):
-        assert read_task_photo(value, media) == png_of(), value
-    client = Client(server.make_app(Replay(TorchEngine(Paint())), media))
-    _, region = only_region(client.post("/predict", json=body_of(point(50.2, 25.4), photo="/data/upload/3/a%20b.png")))
+def test_a_photo_in_the_named_folder(tmp_path):
+    (tmp_path / "a b.png").write_bytes(png_of())
+    client = Client(server.make_app(Replay(TorchEngine(Paint())), tmp_path))
+    _, region = only_region(client.post("/predict", json=body_of(point(50.2, 25.4), photo="/data/a%20b.png")))
     assert mask_of(region["value"]["rle"], HEIGHT, WIDTH).sum() == 81
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "../secret.png",
-        "upload/../../secret.png",
-        "/data/../secret.png",
-        "/data/%2e%2e/secret.png",
-        "/data/local-files/?d=../secret.png",
-        "/data/local-files/?d=%2e%2e%2fsecret.png",
-        "/data/local-files/?d=",
-        "/data/local-files/",
-        "../media2/secret.png",
-        "/etc/passwd",
-        "/data//etc/passwd",
-        "/data/local-files/?d=/etc/passwd",
-        "link.png",
-        "loop.png",
-        "pipe.png",
-        "upload",
-        ".",
-        "missing.png",
-        "a\0b.png",
-        "x" * 5000,
-        "~/secret.png",
-    ],
-)
-def test_no_other_file_is_opened(media, value):
-    with pytest.raises(InputError, match=r"there is no such file in the folder of --images; put it there\.$"):
-        read_task_photo(value, media)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "http://example.org/a.png",
-        "https://example.org/a.png",
-        "s3://bucket/a.png",
-        "file:///etc/passwd",
-        "//example.org/a.png",
-        "ftp://example.org/a.png",
-        "http://[",
-    ],
-)
-def test_nothing_is_fetched(media, value):
-    for root in (media, None):
-        with pytest.raises(InputError, match=r"nothing is fetched from elsewhere; use a data: URI"):
-            read_task_photo(value, root)
-
-
-def test_without_a_folder_no_file_is_opened(media, monkeypatch):
-    monkeypatch.chdir(media)
-    with pytest.raises(InputError, match="no folder is named; start the backend with --images FOLDER"):
-        read_task_photo("c.png", None)
-    assert read_task_photo(DATA_URI.replace("data", "DATA", 1), None) == png_of()
 
 
 def test_tags_of_other_configs():
@@ -512,8 +368,9 @@ def test_tags_of_other_configs():
             tags_for(two, image, label)
 
 
-def test_a_class_for_label_studio_ml(monkeypatch, media):
+def test_a_class_for_label_studio_ml(monkeypatch, tmp_path):
     """With a stand-in of its base class: one is made for each request, and it finds photos in its own way."""
+    (tmp_path / "c.png").write_bytes(png_of())
     with pytest.raises(InputError, match=r"label-studio-ml is not installed; install it, or use python -m"):
         ml_backend()
 
@@ -527,7 +384,7 @@ def test_a_class_for_label_studio_ml(monkeypatch, media):
 
         def get_local_path(self, url, task_id=None):
             assert (url, task_id) == ("s3://bucket/a.png", 7)
-            return str(media / "c.png")
+            return str(tmp_path / "c.png")
 
     stand_in = ModuleType("label_studio_ml.model")
     stand_in.LabelStudioMLBase = LabelStudioMLBase
@@ -563,11 +420,12 @@ def test_the_command_says_what_is_wrong(capsys, tmp_path):
     assert error.count("\n") == 1
 
 
-def test_the_command_listens_on_this_machine_only(monkeypatch, media):
+def test_the_command_listens_on_this_machine_only(monkeypatch, tmp_path):
+    (tmp_path / "c.png").write_bytes(png_of())
     served = []
     monkeypatch.setattr(__main__, "load_engine", lambda source: halves())
     monkeypatch.setattr("uvicorn.run", lambda app, **options: served.append((app, options)))
-    assert __main__.main(["--images", str(media)]) == 0
+    assert __main__.main(["--images", str(tmp_path)]) == 0
     ((app, options),) = served
     assert options == {"host": "127.0.0.1", "port": 9090}
     assert Client(app).post("/predict", json=body_of(point(50, 25), photo="c.png")).status_code == 200
