@@ -1,10 +1,15 @@
 """The server of `mfpgan demo`, over HTTP: whose session is whose, and what is refused."""
 
 import io
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -17,11 +22,12 @@ from test_session import Remember
 
 from mfpgan import build
 from mfpgan.apps.formats import overlay
-from mfpgan.apps.web import server, sessions
+from mfpgan.apps.web import clicking, server, sessions
+from mfpgan.apps.web.desk import Demo
 from mfpgan.apps.web.guard import MOST_BODY, MOST_WORDS
 from mfpgan.apps.web.heat import heat
 from mfpgan.apps.web.models import Choice, Models
-from mfpgan.apps.web.server import Demo, running
+from mfpgan.apps.web.server import running
 from mfpgan.apps.web.sessions import People, Person
 from mfpgan.cli.demo import demo as command
 from mfpgan.config import TrainConfig
@@ -201,7 +207,7 @@ def test_the_photo_comes_upright(http):
 def test_every_example_opens(http):
     page = Page(http)
     count = page.http.get("/api/start").json()["examples"]
-    assert count == len(server.EXAMPLES)
+    assert count == len(clicking.EXAMPLES)
     sizes = [page.did("example", number=number) for number in range(count)]
     assert all(max(state["height"], state["width"]) == 320 for state in sizes)
 
@@ -404,17 +410,24 @@ def test_photos_that_need_too_much_memory_send_idle_people_away():
     assert list(people._people) == [name], "a single one has the limit of photos only"
 
 
-def test_objects_and_clicks_have_limits(monkeypatch):
-    monkeypatch.setattr(sessions, "MOST_OBJECTS", 2)
+def test_objects_clicks_and_masks_have_limits(monkeypatch):
+    monkeypatch.setattr(sessions, "MOST_OBJECTS", 3)
     monkeypatch.setattr(sessions, "MOST_CLICKS", 3)
     person = Person(Models(["one.pt"], load=engine), "one.pt")
     person.open(PHOTOS[0])
-    for x in range(3):
-        person.click(Click(5, x, True))
-    with pytest.raises(InputError, match="has 3 clicks"):
-        person.click(Click(5, 9, True))
+    person.click(Click(5, 5, True))
     person.new_object()
-    with pytest.raises(InputError, match="there are 2 objects"):
+    for x in range(2):
+        person.click(Click(5, x, True))
+    with pytest.raises(InputError, match="there are 3 clicks"):
+        person.click(Click(5, 9, True))
+    person.undo()
+    person.click(Click(5, 9, True))  # in the place of the one that was undone
+    monkeypatch.setattr(sessions, "MOST_BYTES", 2 * person.bytes + 2 * 5 * 60 * 90 - 2)
+    with pytest.raises(InputError, match="too much memory"):
+        person.new_object(np.zeros((60, 90), bool))
+    person.new_object()
+    with pytest.raises(InputError, match="there are 3 objects"):
         person.new_object()
 
 
@@ -512,6 +525,9 @@ def test_a_fault_of_the_server_is_one_sentence(page, monkeypatch, caplog):
 
     monkeypatch.setattr(Person, "undo", fail)
     assert page.refused("undo", status=500) == "the server failed at this; what happened stands in its terminal."
+    end = time.monotonic() + 5  # it is logged after it is answered
+    while "a secret of the machine" not in caplog.text and time.monotonic() < end:
+        time.sleep(0.01)
     assert "a secret of the machine" in caplog.text
 
 
@@ -526,6 +542,29 @@ def test_bad_input_of_the_command_is_one_sentence(working_folder):
     for words in (["--run-id", "abcd"], ["--run-id", "nowhere.pt"], ["--run-id", "no such"]):
         answer = CliRunner().invoke(command, [*words, "--port", "8123"])
         assert isinstance(answer.exception, InputError), answer.exception
+
+
+def test_the_command_serves_until_ctrl_c(tmp_path):
+    config = TrainConfig(data="synthetic", size=64, width=0.1, encoder_weights="none", clicks="mixed", adv="off")
+    parts = {"step": 1, "config": config.to_yaml(), "generator": build.generator_of(config)[0].state_dict()}
+    save_checkpoint(tmp_path / "tiny.pt", parts)
+    with server.listen(0) as free:
+        port = free.getsockname()[1]
+    program = "from mfpgan.cli import app, main; from mfpgan.cli.demo import demo; app.add_command(demo); main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "demo", "--run-id", "tiny.pt", "--port", str(port)],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert f"http://127.0.0.1:{port} " in process.stderr.readline()
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            page = Page(http, "tiny.pt")
+            page.did("photo", png(PHOTOS[0]))
+            page.did("click", y=20, x=30)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)
+    assert (process.returncode, *said) == (0, "", ""), "no traceback, no log"
 
 
 def test_without_any_model_the_command_says_so(working_folder, monkeypatch):

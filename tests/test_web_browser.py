@@ -12,8 +12,9 @@ from pycocotools import mask as coco_mask
 from test_session import Remember
 
 from mfpgan.apps.formats import OBJECT_COLOURS
+from mfpgan.apps.web.desk import Demo
 from mfpgan.apps.web.models import Models
-from mfpgan.apps.web.server import Demo, running
+from mfpgan.apps.web.server import running
 from mfpgan.inference import TorchEngine
 from mfpgan.session import ClickSession
 

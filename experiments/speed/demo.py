@@ -24,8 +24,9 @@ from measure import Row, in_turn, memory_mib, report, spread
 
 from mfpgan import build, devices
 from mfpgan.apps.loading import load_engine
+from mfpgan.apps.web.desk import Demo
 from mfpgan.apps.web.models import Models
-from mfpgan.apps.web.server import Demo, running
+from mfpgan.apps.web.server import running
 from mfpgan.cli.options import resolve
 from mfpgan.config import TrainConfig
 from mfpgan.data.synthetic import SyntheticDataSet

@@ -22,8 +22,9 @@ def demo(sources: tuple[str, ...], port: int) -> None:
 
     The page is for people at this machine; it asks nothing of the internet, and photos stay in memory.
     """
+    from mfpgan.apps.web.desk import Demo
     from mfpgan.apps.web.models import Models
-    from mfpgan.apps.web.server import Demo, listen, serve
+    from mfpgan.apps.web.server import listen, serve
     from mfpgan.cli import display
 
     with listen(port) as place:  # first: torch and the model take seconds

@@ -20,8 +20,8 @@ MOST_PEOPLE = 64
 MOST_BYTES = 2 * 2**30
 """Of the photos and answers that all sessions keep together, as `Person.bytes` counts them."""
 MOST_OBJECTS = 100
-MOST_CLICKS = 200
-"""Of one object."""
+MOST_CLICKS = 1000
+"""Of all objects of a photo together; the session keeps an answer for each."""
 SHOWN_PIXELS = 4_000_000
 """Of larger photos a page shows the masks at fewer pixels: each step-th row and column. Files have all of them."""
 
@@ -105,15 +105,16 @@ class Person:
         """Answer a click.
 
         Raises:
-            InputError: it lies outside the photo, or the object has as many as it may have.
+            InputError: it lies outside the photo, or there are as many clicks as there may be.
         """
         height, width = self._size()
         if not (0 <= click.y < height and 0 <= click.x < width):
             raise InputError(
                 f"a click at y={click.y}, x={click.x} lies outside the photo of {width}x{height} pixels; click inside."
             )
-        if len(self.session.clicks) >= MOST_CLICKS:
-            raise InputError(f"this object has {MOST_CLICKS} clicks, which is all it may have; undo some or reset it.")
+        kept = len(self.session.clicks) + sum(one.answers for one in self._objects if one is not self._object)
+        if kept >= MOST_CLICKS:
+            raise InputError(f"there are {kept} clicks, which is all there may be; undo some or reset an object.")
         answer = self.session.click(*click)
         self._object.answers = len(self.session.clicks)  # what could be redone is gone
         return self._after(answer)
@@ -145,7 +146,8 @@ class Person:
         first if nothing has been done yet.
 
         Raises:
-            InputError: there are as many as there may be, the mask has another size, or the network would not read it.
+            InputError: there are as many as there may be or they need too much memory, the mask has another size, or the
+                network would not read it.
         """
         height, width = self._size()
         if mask is not None and mask.shape != (height, width):
@@ -159,6 +161,8 @@ class Person:
             return self._after(self.session.probability)
         if len(self._objects) >= MOST_OBJECTS:
             raise InputError(f"there are {MOST_OBJECTS} objects, which is all there may be; open the photo again.")
+        if mask is not None and self.bytes + 5 * mask.size > MOST_BYTES // 2:
+            raise InputError("this photo's masks need too much memory; save them and open the photo again.")
         self.session.new_object(mask)
         self._objects.append(_Object(mask, np.zeros((0, 0), np.bool_)))
         return self._after(self.session.probability)
@@ -246,7 +250,7 @@ class People:
 
     Args:
         most: sessions at once.
-        most_bytes: that all keep together. A single one may keep more: a photo has its own limit.
+        most_bytes: that all keep together. A single one may keep more: photos, clicks and masks have limits of their own.
     """
 
     def __init__(self, most: int = MOST_PEOPLE, most_bytes: int = MOST_BYTES) -> None:
