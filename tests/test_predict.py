@@ -23,7 +23,7 @@ from mfpgan.apps import predict as predicting
 from mfpgan.apps.click_file import clicks_on_photo, read_click_file
 from mfpgan.apps.formats import overlay
 from mfpgan.apps.output import FORMATS, Output
-from mfpgan.cli import app, main
+from mfpgan.cli import main
 from mfpgan.cli.predict import predict as predict_command
 from mfpgan.config import TrainConfig
 from mfpgan.data.lvis import LvisDataSet
@@ -92,7 +92,6 @@ Command = Callable[..., Outcome]
 @pytest.fixture
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     monkeypatch.chdir(folder)
-    monkeypatch.setitem(app.commands, "predict", predict_command)
 
     def run(*words: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["mfpgan", "predict", "--run-id", "kept.pt", *HERE, *map(str, words)])

@@ -13,8 +13,7 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torch.nn import functional
 
-from mfpgan.cli import app, main
-from mfpgan.cli.predict import predict as predict_command
+from mfpgan.cli import main
 from mfpgan.data import SAMPLE_FOLDER
 from mfpgan.data.lvis import LvisDataSet
 from mfpgan.metrics import confusion, iou
@@ -32,7 +31,6 @@ CLICKS = 4
 def command(store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command line, gives what it printed."""
     monkeypatch.delenv("MFPGAN_DATA", raising=False)
-    monkeypatch.setitem(app.commands, "predict", predict_command)
 
     def run(*words: object) -> str:
         monkeypatch.setattr(sys, "argv", ["mfpgan", *map(str, words)])
