@@ -37,6 +37,10 @@ def test_there_are_commands_to_test() -> None:
         "diagnose",
         "study",
         "compare",
+        "demo",
+        "predict",
+        "export",
+        "card",
     }
 
 

@@ -113,7 +113,7 @@ def test_every_benchmark_runs_quickly(
             benchmark.main()
         return json.loads(said.getvalue())
 
-    if name == "memory":  # its processes import torch, four times
+    if name in ("memory", "large_photo"):  # their processes import torch, four times and twice
         monkeypatch.setattr(benchmark, "alone", here)
     monkeypatch.setattr("sys.argv", [name, "--quick"])
     benchmark.main()

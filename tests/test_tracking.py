@@ -411,6 +411,42 @@ def test_fetch_brings_a_run_to_another_machine(store: Store) -> None:
     assert (found.name, found.status, found.metrics["bsds500/iou"]) == ("away", "FINISHED", 0.5)
 
 
+def test_evaluations_and_the_environment_come_from_another_machine(store: Store) -> None:
+    with start(name="away") as run:
+        (run.folder / "checkpoints").mkdir()
+        for name, text in {
+            "checkpoints/last.pt": "w",
+            "eval/a/report.json": "1",
+            "eval/b-ema/report.json": "2",
+        }.items():
+            (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (run.folder / name).write_text(text)
+            run.artifact(run.folder / name, str(Path(name).parent))
+    environment = (run.folder / "environment.json").read_text()
+    shutil.rmtree("runs")
+    tracking.fetch(tracking.find_run(run.id))
+    (run.folder / "eval" / "a").mkdir(parents=True)
+    (run.folder / "eval" / "a" / "report.json").write_text("mine")
+    assert tracking.fetch_notes(run.folder) == ""
+    assert {path.parent.name: path.read_text() for path in run.folder.glob("eval/*/report.json")} == {
+        "a": "mine",
+        "b-ema": "2",
+    }
+    assert (run.folder / "environment.json").read_text() == environment
+    assert not list(run.folder.glob(".*"))
+
+
+def test_notes_of_a_run_when_mlflow_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with start() as run:
+        pass
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert tracking.fetch_notes(run.folder) == ""  # nobody is asked: the run is of this machine
+    (run.folder / "environment.json").unlink()
+    assert tracking.fetch_notes(run.folder).startswith("MLflow did not answer (http://127.0.0.1:1: ")
+    other = run.folder.rename(run.folder.with_name("a copy"))
+    assert tracking.fetch_notes(other) == ""
+
+
 def test_fetch_says_what_is_nowhere(store: Store) -> None:
     with start() as run:
         pass

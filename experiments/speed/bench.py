@@ -23,7 +23,18 @@ from measure import machine
 from mfpgan.files import write_atomically
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("opening", "loading", "training_step", "precision", "memory", "clicks", "session", "demo", "evaluation")
+BENCHMARKS = (
+    "opening",
+    "loading",
+    "training_step",
+    "precision",
+    "memory",
+    "clicks",
+    "session",
+    "large_photo",
+    "demo",
+    "evaluation",
+)
 SIZE_OF = {"quick": 300, "usual": 5_000, "full": IMAGES}
 """Images of the LVIS file."""
 

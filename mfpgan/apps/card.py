@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from mfpgan.apps.card_numbers import numbers, weaknesses
 from mfpgan.apps.hub import Trained
 from mfpgan.config import TrainConfig, WeightsName
-from mfpgan.evaluation.report import Estimate, InteractiveResult, Report, SingleResult
-from mfpgan.types import InputError
+from mfpgan.evaluation.report import Report
 from mfpgan.version import __version__
 
 HEAD = """---
@@ -35,197 +35,155 @@ TERMS = {
 UNKNOWN = (
     "mfpgan does not know the terms of this data. **Before you pass the weights on, look them up and write them here.**"
 )
-SHOWN_CLICKS = (1, 2, 3, 5, 10, 20)
+INTENDED = """## Intended use
+
+Masks that a person makes with clicks and looks at: annotation, photo editing, research on interactive segmentation. Not masks that
+nobody looks at, and no decisions about people.
+"""
+LICENCE = """## Licence
+
+The program is under the MIT licence. The weights come under the terms of the data that they were trained on, see above.
+"""
+PATHS = ("data", "images", "val_data", "encoder_weights")
+"""Options of a run that may name a place on the machine where it was trained."""
 _LOSSES = {"bce": "weighted binary cross-entropy", "nfl": "normalised focal loss", "bce-dice": "cross-entropy and Dice"}
+_MEMORIES = {
+    "none": "",
+    "previous": ", and its last answer",
+    "modulated": ", its last answer, and that answer modulated as in MFP",
+}
+_WEIGHTS = {
+    "last": "as training left them",
+    "best": "as they were when val/iou was highest",
+    "ema": "the running mean of training",
+}
 
 
-def card(model: Trained, reports: Sequence[Report], data_terms: str = "", place: str = "") -> str:
+def card(
+    model: Trained, reports: Sequence[Report], weights: WeightsName = "last", data_terms: str = "", place: str = ""
+) -> str:
     """A model card in Markdown.
 
     Args:
         model: with its run's folder, which knows names of data, machine and time; without, these are left out.
         reports: evaluations of these very weights.
+        weights: which of the run's they are.
         data_terms: what is known of the training data and its terms; "" says what mfpgan knows.
         place: what others load it by; "" is the run.
     """
-    name = place or model.run_id[:8] or model.name
     run = _json(model.folder / "run.json") if model.folder else {}
+    environment = _json(model.folder / "environment.json") if model.folder else {}
+    params = _mapping(run, "params")
+    name = place or model.run_id[:8] or model.name
+    own = "" if place or weights == "last" else weights
+    flag = f" --weights {own}" if own else ""
+    evaluate = (
+        f"mfpgan eval --run-id {model.run_id[:8] or 'ID'} --zoom{f' --weights {weights}' if weights != 'last' else ''}"
+    )
     parts = [
         HEAD,
-        f"# {run.get('name') or model.name}: click-based interactive segmentation\n",
-        _what(model),
-        _use(name),
-        _data(model.config, run, data_terms),
-        _recipe(model, run),
-        _numbers(reports, model),
-        _limits(model.config, reports),
-        "## Licence\n\nThe program is under the MIT licence. The weights come under the terms of the data that they were trained "
-        "on, see above.\n",
+        f"# {' '.join(str(run.get('name') or model.name).split())}: click-based interactive segmentation\n",
+        _what(model, weights),
+        _use(name, flag, f', weights="{own}"' if own else ""),
+        INTENDED,
+        _data(model.config, params, data_terms),
+        _recipe(model, run, environment),
+        numbers(reports, evaluate),
+        _limits(
+            model.config, weaknesses(reports, str(params.get("data_name", "")), str(params.get("data_digest", "")))
+        ),
+        LICENCE,
     ]
     return "\n".join(parts)
 
 
-def reports_of(model: Trained, weights: WeightsName) -> list[Report]:
-    """The evaluations of these weights that lie in the run's folder, in order of their names."""
-    found = []
-    for path in sorted(model.folder.glob("eval/*/report.json")) if model.folder else ():
-        kinds = {"best", "ema"} & set(path.parent.name.split("-"))
-        try:
-            report = Report.from_json(path.read_text(encoding="utf-8"))
-        except (InputError, OSError, UnicodeDecodeError):
-            continue  # of another version, or damaged: no number is better than a wrong one
-        if report.step == model.step and kinds == {weights} - {"last"}:
-            found.append(report)
-    return found
-
-
-def _what(model: Trained) -> str:
-    config = model.config
-    memory = {
-        "none": "",
-        "previous": ", its last answer",
-        "modulated": ", its last answer and that answer modulated as in MFP",
-    }
-    million = sum(tensor.numel() for tensor in model.generator.parameters()) / 1e6
+def _what(model: Trained, weights: WeightsName) -> str:
+    count = sum(tensor.numel() for tensor in model.generator.parameters())
     return (
         "A person clicks on an object, clicks again where the mask is wrong, and the mask follows. The network is a U-Net over a "
-        f"ResNet-34 of width {config.width:g} ({million:.1f} M parameters) that sees the photo, two maps of clicks"
-        f"{memory[config.memory]}. Made with mfpgan {__version__}; run {model.run_id or 'unknown'}, {model.step} steps.\n"
+        f"ResNet-34 of width {model.config.width:g} ({count / 1e6:.1f} million parameters); it sees the photo, a map of the positive "
+        f"clicks and one of the negative ones{_MEMORIES[model.config.memory]}. Made with mfpgan {__version__}: run "
+        f"{model.run_id or 'unknown'}, {model.step} steps, weights {_WEIGHTS[weights]}.\n"
     )
 
 
-def _use(name: str) -> str:
+def _use(name: str, flag: str, argument: str) -> str:
     return (
         "## Use\n\n```sh\n"
-        f"mfpgan demo --run-id {name}\n"
-        f"mfpgan predict --run-id {name} photo.jpg --click 120,80,+ --out mask.png\n```\n\n"
+        f"mfpgan demo --run-id {name}{flag}\n"
+        f"mfpgan predict --run-id {name}{flag} photo.jpg --click 120,80,+ --out mask.png\n```\n\n"
         "```python\nfrom mfpgan import ClickSession\n\n"
-        f'session = ClickSession.load("{name}")\nsession.set_image("photo.jpg")\nsession.click(y=80, x=120)\n'
+        f'session = ClickSession.load("{name}"{argument})\nsession.set_image("photo.jpg")\nsession.click(y=80, x=120)\n'
         "mask = session.mask  # (H, W) bool\n```\n"
     )
 
 
-def _data(config: TrainConfig, run: dict[str, Any], terms: str) -> str:
-    params = run.get("params", {})
-    name = params.get("data_name") or config.data or "unknown"
-    digest = f", digest of its annotations {params['data_digest']}" if params.get("data_digest") else ""
-    passes = f"; each photo was seen {float(params['passes']):.1f} times" if params.get("passes") else ""
-    known = terms or TERMS.get(name.split()[0], UNKNOWN)
-    return f"## Training data\n\nTrained on `{_base(name)}`{digest}{passes}.\n\n{known}\n"
+def _data(config: TrainConfig, params: dict[str, Any], terms: str) -> str:
+    name = str(params.get("data_name") or _base(config.data or "") or "unknown")
+    facts = [f"Trained on `{name}`"]
+    if params.get("data_images") and params.get("data_objects"):
+        facts.append(f"{params['data_images']} images with {params['data_objects']} objects")
+    if params.get("data_digest"):
+        facts.append(f"digest of its annotations {params['data_digest']}")
+    if params.get("passes"):
+        facts.append(f"each image seen {params['passes']} times on average")
+    validated = _base(config.val_data) if config.val_data else "the val part beside it, or a held-out part of it"
+    if config.val_data != "none":
+        split = f" {config.val_split}" if config.val_data and config.val_split else ""
+        facts.append(f"validated during training on {validated}{split}")
+    known = terms or TERMS.get(name.split(maxsplit=1)[0], UNKNOWN)
+    return f"## Training data\n\n{', '.join(facts)}.\n\n{known}\n"
 
 
-def _recipe(model: Trained, run: dict[str, Any]) -> str:
+def _recipe(model: Trained, run: dict[str, Any], environment: dict[str, Any]) -> str:
     config = model.config
     adversary = (
         "No adversary" if config.adv == "off" else f"With a discriminator ({config.adv}, weight {config.adv_weight:g})"
     )
-    loss = _LOSSES.get(config.loss, config.loss)
-    lines = [
-        f"{adversary}; {loss}; clicks of the simulated user `{config.clicks}`; pictures of {config.size}x{config.size} pixels, "
-        f"batches of {config.batch_size}, {model.step} steps, Adam{'W' if config.weight_decay else ''} with learning rate {config.lr:g}, seed {config.seed}.",
-    ]
+    text = (
+        f"{adversary}; {_LOSSES[config.loss]}; clicks of the simulated user `{config.clicks}`; crops of {config.size}x{config.size} "
+        f"pixels, batches of {config.batch_size}, {model.step} steps, Adam{'W' if config.weight_decay else ''} with learning rate {config.lr:g}, seed {config.seed}."
+    )
     started, ended = run.get("started"), run.get("ended")
-    environment = _json(model.folder / "environment.json") if model.folder else {}
     if isinstance(started, float) and isinstance(ended, float) and ended > started:
         machine = environment.get("device") or f"{environment.get('cpus', '?')} CPU cores"
-        lines.append(f"It took {(ended - started) / 60:.0f} minutes on {machine}, with torch {_torch(environment)}.")
+        torch = _mapping(environment, "packages").get("torch", "?")
+        text += f" From start to end {(ended - started) / 60:.0f} minutes, on {machine}, with torch {torch}."
     usual = TrainConfig().model_dump(mode="json")
     given = {
-        key: value
+        key: _base(str(value)) if key in PATHS else str(value).replace("|", "\\|")
         for key, value in config.model_dump(mode="json").items()
         if value != usual.get(key) and value is not None and value != {}
     }
-    table = "\n".join(f"| `{key}` | `{_base(str(value))}` |" for key, value in given.items())
+    table = "\n".join(f"| `{key}` | `{value}` |" for key, value in given.items())
     return (
-        "## Recipe\n\n" + " ".join(lines) + "\n\nOptions of `mfpgan train` that differ from its defaults:\n\n"
+        f"## Recipe\n\n{text}\n\nOptions of `mfpgan train` that differ from its defaults:\n\n"
         f"| option | value |\n| --- | --- |\n{table}\n"
     )
 
 
-def _numbers(reports: Sequence[Report], model: Trained) -> str:
-    if not reports:
-        return (
-            "## Numbers\n\nThese weights have not been evaluated. "
-            f"`mfpgan eval --run-id {model.run_id[:8] or 'ID'} --zoom` does it, on BSDS500 where it is found.\n"
-        )
-    text = "## Numbers\n\n95 % intervals by bootstrap over images; one training seed, so what another seed would give is no part of them.\n"
-    if any("bsds500" in report.data for report in reports):
-        text += (
-            'BSDS500\'s objects are regions that at least half of its annotators agree on: these are not the 100 "Berkeley" objects '
-            "of the literature, and the numbers do not compare with published ones.\n"
-        )
-    for report in reports:
-        if report.interactive:
-            text += f"\n### {report.data}, clicked by a robot\n\n{_interactive(report.interactive)}"
-        if report.single:
-            text += f"\n### {report.data}, two random clicks\n\n{_single(report.single)}"
-    return text
-
-
-def _interactive(result: InteractiveResult) -> str:
-    zoom = "with" if result.zoom else "without"
+def _limits(config: TrainConfig, found: Sequence[str]) -> str:
     lines = [
-        f"{result.objects} objects at their native size, robot `{result.robot}`, {result.max_clicks} clicks at most, {zoom} zoom.\n",
-        "| clicks to an IoU of | mean, 20 if never | never |".replace("20", str(result.max_clicks)),
-        "| --- | --- | --- |",
-    ]
-    for percent, value in result.noc.items():
-        share = result.failures[percent] / len(result.rows)
-        lines.append(f"| {percent} % (NoC_{percent}) | {_interval(value, 2)} | {share:.0%} |")
-    lines += ["", "| after so many clicks | IoU | boundary IoU |", "| --- | --- | --- |"]
-    for click in SHOWN_CLICKS:
-        if click <= result.max_clicks:
-            iou, boundary = result.iou[click - 1], result.biou[click - 1]
-            lines.append(f"| {click} | {_interval(iou, 3)} | {_interval(boundary, 3)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _single(result: SingleResult) -> str:
-    lines = [
-        f"One object an image at {result.size}x{result.size} pixels, one positive and one negative click, one answer.\n",
-        "| | IoU, all pixels together | IoU by image |",
-        "| --- | --- | --- |",
-    ]
-    part = "single" if "single" in result.scores else next(iter(result.scores))
-    for name, score in result.scores[part].items():
-        lines.append(f"| {name} | {score.pooled['iou']:.3f} | {_interval(score.per_image['iou'], 3)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _limits(config: TrainConfig, reports: Sequence[Report]) -> str:
-    lines = [
-        f"- It follows clicks near the size that it was trained at, {config.size} pixels; sessions, `predict` and `demo` therefore show it "
-        "every photo at that size, and then the part round the mask (zoom).",
-        "- It knows what its training data holds: other kinds of pictures (medical, aerial, drawn) were not tried.",
-        "- A mask is a proposal to be looked at by a person; do not decide about people with it.",
+        *found,
+        f"It follows clicks near the size that it was trained at, {config.size} pixels. Sessions, `predict` and `demo` therefore show "
+        "it every photo at that size, and then the part round the mask (zoom); a photo of any size may be opened.",
+        "It knows what its training data holds. Other kinds of pictures (medical, aerial, drawn) were not tried.",
     ]
     if config.memory == "none":
-        lines.insert(
-            1,
-            "- It does not see its last answer, so it cannot begin with a mask, and a later click may undo an earlier one.",
+        lines.append(
+            "It does not see its last answer: it cannot begin with a mask, and a click may undo an earlier one."
         )
-    for report in reports:
-        if report.interactive and report.interactive.failures.get("90"):
-            share = report.interactive.failures["90"] / len(report.interactive.rows)
-            lines.insert(
-                1,
-                f"- On {report.data}, {share:.0%} of the objects do not reach 90 % IoU in {report.interactive.max_clicks} clicks.",
-            )
-    return "## Limits\n\n" + "\n".join(lines) + "\n"
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
 
 
-def _interval(value: Estimate, digits: int) -> str:
-    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+def _base(path: str) -> str:
+    """Without the folders of the machine, which may be one of Windows."""
+    return PureWindowsPath(path).name
 
 
-def _torch(environment: dict[str, Any]) -> str:
-    packages = environment.get("packages")
-    return str(packages.get("torch", "?")) if isinstance(packages, dict) else "?"
-
-
-def _base(text: str) -> str:
-    """Without the folders of the machine that it was trained on."""
-    return " ".join(word.rsplit("/", 1)[-1] or word for word in text.split(" "))
+def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -69,11 +69,11 @@ def resize(pixels: Image | Floats, size: tuple[int, int]) -> Floats:
     down = down.reshape(-1, *[1] * (pixels.ndim - 1))
     across = across.reshape(1, -1, *[1] * (pixels.ndim - 2))
 
-    def row(numbers: NDArray[np.int64]) -> Floats:
-        line = pixels[numbers]
-        return in_unit_range(line[:, left]) * (1 - across) + in_unit_range(line[:, right]) * across
-
-    mixed: Floats = row(upper) * (1 - down) + row(lower) * down
+    # Columns first: enlarged rows are then copied as wholes.
+    wide = in_unit_range(pixels[:, left]) * (1 - across) + in_unit_range(pixels[:, right]) * across
+    mixed: Floats = wide[upper]
+    mixed *= 1 - down
+    mixed += wide[lower] * down
     return mixed
 
 

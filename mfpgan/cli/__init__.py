@@ -13,9 +13,11 @@ import click
 from mfpgan.cli.card import card
 from mfpgan.cli.clicks import clicks
 from mfpgan.cli.compare import compare
+from mfpgan.cli.demo import demo
 from mfpgan.cli.diagnose import diagnose
 from mfpgan.cli.export import export
 from mfpgan.cli.options import ConfigCommand, resolve, tags_of
+from mfpgan.cli.predict import predict
 from mfpgan.cli.process import computing, quiet_beside_others, sharing
 from mfpgan.cli.study import study
 from mfpgan.types import InputError
@@ -73,6 +75,8 @@ def app() -> None:
     mfpgan runs                     what there is
     mfpgan study run FILE           many runs that answer one question
     mfpgan sync                     MLflow up to date again, after it was away
+    mfpgan demo                     click yourself, in a local web page
+    mfpgan predict photo.jpg ...    masks of given clicks
     """
 
 
@@ -277,8 +281,10 @@ def ui(port: int) -> int:
 app.add_command(card)
 app.add_command(clicks)
 app.add_command(compare)
+app.add_command(demo)
 app.add_command(diagnose)
 app.add_command(export)
+app.add_command(predict)
 app.add_command(study)
 
 

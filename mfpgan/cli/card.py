@@ -30,8 +30,9 @@ def card(run_id: str, weights: WeightsName, out: Path | None, hub: Path | None) 
 
     The numbers are those of `mfpgan eval` of the same weights; evaluate first.
     """
+    from mfpgan import tracking
     from mfpgan.apps.card import card as write_card
-    from mfpgan.apps.card import reports_of
+    from mfpgan.apps.card_numbers import reports_of
     from mfpgan.apps.hub import save_folder
     from mfpgan.apps.loading import load_trained
     from mfpgan.cli import display
@@ -42,10 +43,13 @@ def card(run_id: str, weights: WeightsName, out: Path | None, hub: Path | None) 
         raise InputError(
             f"{run_id}: a card is made of a run, expected a run's id; a folder's own card is its README.md."
         )
+    missing = tracking.fetch_notes(model.folder)
+    if missing:
+        display.warn(missing)
     reports = reports_of(model, weights)
-    text = write_card(model, reports, place=hub.name if hub else "")
+    text = write_card(model, reports, weights, place=f"./{hub.resolve().name}" if hub else "")
     if not reports:
-        display.warn(f"No evaluation of these weights was found: `mfpgan eval --run-id {run_id} --zoom` makes one.")
+        display.warn("No evaluation of these weights was found; the card says which command makes one.")
     if hub is not None:
         save_folder(hub, model, text)
         load_trained(str(hub))

@@ -65,11 +65,12 @@ def _option(name: str, field: FieldInfo, choices: tuple[str, ...]) -> click.Opti
     return click.Option([flag], type=click.Choice(choices) if choices else kind, help=text)
 
 
-def trained_model(default: str | None = None) -> Callable[[Command], Command]:
+def trained_model(default: str | None = None, onnx: bool = False) -> Callable[[Command], Command]:
     """`--run-id` and `--weights` of commands that take any trained model.
 
     Args:
         default: the model if none is named; None: one must be.
+        onnx: whether an exported file will do.
     """
 
     def with_options(command: Command) -> Command:
@@ -87,7 +88,7 @@ def trained_model(default: str | None = None) -> Callable[[Command], Command]:
             default=default,
             show_default=default is not None,
             help="The run, a unique prefix of its id is enough; or small (the model that comes along), a checkpoint, a folder of "
-            "`mfpgan card --hub`.",
+            f"`mfpgan card --hub`{', a file of `mfpgan export`' if onnx else ''}.",
         )(command)
 
     return with_options

@@ -183,6 +183,8 @@ class TrainingJob:
             **({} if config.adv == "off" else {"d_gp": config.gradient_penalty, "d_spectral": config.spectral}),
             "data_name": self.data.train.name,
             "data_digest": self.data.train.digest(),
+            "data_images": len(self.data.train.objects_of_image),
+            "data_objects": len(self.data.train),
             "val_digest": self.data.validation.digest() if self.data.validation else None,
             "total_steps": self.plan.steps,
             "passes": round(

@@ -9,7 +9,7 @@ ui.py            MLflow's page
 
 from mfpgan.tracking.metrics_file import read_lines
 from mfpgan.tracking.mlflow_store import store_uri
-from mfpgan.tracking.records import Synced, fetch, find_run, list_runs, local_runs, sync
+from mfpgan.tracking.records import Synced, fetch, fetch_notes, find_run, list_runs, local_runs, sync
 from mfpgan.tracking.run import NoRun, Run, TrackedRun
 from mfpgan.tracking.run_folder import (
     CHECKPOINT,
@@ -35,6 +35,7 @@ __all__ = [
     "check_tags",
     "environment",
     "fetch",
+    "fetch_notes",
     "find_run",
     "list_runs",
     "local_runs",

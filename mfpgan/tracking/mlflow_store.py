@@ -145,6 +145,10 @@ class Store:
         paths = [item.path for item in self._ask(lambda: self._client.list_artifacts(run_id, "images"))]
         return {(found[1], int(found[2])) for path in paths if (found := _IMAGE_FILE.match(path))}
 
+    def names(self, run_id: str) -> set[str]:
+        """Files and folders at the top of the artifacts."""
+        return {item.path for item in self._ask(lambda: self._client.list_artifacts(run_id))}
+
     def sizes(self, run_id: str, folder: str) -> dict[str, int]:
         """Path and bytes of the artifacts in a folder."""
         items = self._ask(lambda: self._client.list_artifacts(run_id, folder or None))

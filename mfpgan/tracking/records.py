@@ -18,6 +18,7 @@ from mfpgan.tracking.run_folder import (
     BEFORE,
     BEST,
     CHECKPOINT,
+    ENVIRONMENT,
     INTERRUPTED,
     RunRecord,
     Status,
@@ -126,6 +127,40 @@ def fetch(record: RunRecord) -> Path:
     if not (record.folder / "run.json").exists() and record.status != "UNKNOWN":
         write_record(record)
     return record.folder
+
+
+def fetch_notes(folder: Path) -> str:
+    """Bring what `fetch` left in MLflow and only people ask for, evaluations and the environment, into a run's folder that was
+    fetched; files that are there stay.
+
+    Returns:
+        A sentence if MLflow could not be asked, otherwise "".
+    """
+    if (folder / ENVIRONMENT).is_file() or not re.fullmatch(r"[0-9a-f]{32}", folder.name):
+        return ""  # trained on this machine, or no run of MLflow
+    try:
+        store = open_store()
+        record = store.find(folder.name, folder.parent) if store else None
+        if store is None or record is None:
+            return ""
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as beside:
+            known = store.names(record.mlflow_id)
+            for name in ("eval", ENVIRONMENT):  # the last one says that all is here
+                if name in known:
+                    arrived = store.download(record.mlflow_id, name, Path(beside))
+                    _take_over(arrived, folder, Path(beside))
+    except StoreError as error:
+        return f"MLflow did not answer ({error}), so evaluations that were made on other machines are missing here."
+    return ""
+
+
+def _take_over(arrived: Path, folder: Path, beside: Path) -> None:
+    """The files of a download into the folder, where it has none of that name."""
+    for path in sorted(arrived.rglob("*.json")) if arrived.is_dir() else [arrived]:
+        place = folder / path.absolute().relative_to(beside.absolute())
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ BEST = "checkpoints/best.pt"
 """The best by validation."""
 CHECKPOINTS = (CHECKPOINT, BEST, "checkpoints/*.safetensors")
 """They change while a run goes on."""
-ARTIFACTS = ("config.yaml", "environment.json", *CHECKPOINTS, "eval/*/*", "diagnosis/*")
+ENVIRONMENT = "environment.json"
+"""What the numbers of a run may depend on."""
+ARTIFACTS = ("config.yaml", ENVIRONMENT, *CHECKPOINTS, "eval/*/*", "diagnosis/*")
 """Files that MLflow has too, as patterns in the run's folder."""
 FIGURES = "figures"
 A_DAY = 86_400.0

@@ -31,6 +31,7 @@ from mfpgan.tracking.run import TrackedRun, warn
 from mfpgan.tracking.run_folder import (
     CHECKPOINT,
     CHECKPOINTS,
+    ENVIRONMENT,
     RunRecord,
     beginning,
     check_tags,
@@ -95,7 +96,7 @@ def start_run(
         record.folder.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(record.folder)
         write_atomically(record.folder / "config.yaml", config.encode())
-        write_json(record.folder / "environment.json", surroundings)
+        write_json(record.folder / ENVIRONMENT, surroundings)
         write_record(record)
         mirror = None
         if store is not None:
