@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mfpgan.apps.hub import Trained
 from mfpgan.config import WeightsName
-from mfpgan.evaluation.report import Estimate, InteractiveResult, Report, SingleResult
+from mfpgan.evaluation.report import MODEL, Estimate, InteractiveResult, Report, SingleResult
 from mfpgan.types import InputError
 
 SHOWN_CLICKS = (1, 2, 3, 5, 10, 20)
@@ -76,9 +76,16 @@ def weaknesses(reports: Sequence[Report], data_name: str, data_digest: str) -> l
             result = report.interactive
             share = result.failures["90"] / len(result.rows)
             sentences.append(
-                f"On {report.data}, {share:.0%} of the objects do not reach 90 % IoU in {result.max_clicks} clicks of the robot "
+                f"On {report.data}, {100 * share:.0f} % of the objects do not reach 90 % IoU in {result.max_clicks} clicks of the robot "
                 f"`{result.robot}`."
             )
+        scores = report.single.scores["single"] if report.single else {}
+        for name, score in scores.items():
+            ours, theirs = (one.per_image["iou"].mean for one in (scores[MODEL], score))
+            if theirs > ours:
+                sentences.append(
+                    f"With two random clicks on {report.data}, {name} is better: {theirs:.3f} to {ours:.3f}."
+                )
     return list(dict.fromkeys(sentences))
 
 
@@ -93,7 +100,7 @@ def _interactive(result: InteractiveResult, computed: str) -> str:
     ]
     for percent, value in result.noc.items():
         share = result.failures[percent] / len(result.rows)
-        lines.append(f"| {percent} % (NoC@{percent}) | {interval(value, 2)} | {share:.0%} |")
+        lines.append(f"| {percent} % (NoC@{percent}) | {interval(value, 2)} | {100 * share:.0f} % |")
     lines += ["", "| clicks | mean IoU | mean boundary IoU |", "| --- | --- | --- |"]
     for click in SHOWN_CLICKS:
         if click <= result.max_clicks:
