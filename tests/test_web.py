@@ -570,7 +570,7 @@ def test_the_command_serves_until_ctrl_c(tmp_path):
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    with process:
+    try:
         assert f"http://127.0.0.1:{port} " in process.stderr.readline()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
             page = Page(http, "tiny.pt")
@@ -578,6 +578,9 @@ def test_the_command_serves_until_ctrl_c(tmp_path):
             page.did("click", y=20, x=30)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
     assert (process.returncode, *said) == (0, "", ""), "no traceback, no log"
 
 

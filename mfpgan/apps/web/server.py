@@ -49,7 +49,7 @@ def make_app(demo: Demo) -> FastAPI:
 
 
 def listen(port: int) -> socket.socket:
-    """Where the page will be, on this machine only; port 0 for any that is free.
+    """Where the page will be, on this machine only; port 0 for any that is free. Who comes before it is served waits.
 
     Raises:
         InputError: the port is taken.
@@ -59,6 +59,7 @@ def listen(port: int) -> socket.socket:
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page closed a moment ago does not count
     try:
         place.bind(("127.0.0.1", port))
+        place.listen()
     except OSError as error:
         place.close()
         raise InputError(f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port.") from None
