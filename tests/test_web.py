@@ -49,9 +49,9 @@ def png(pixels):
 
 
 def engine(key="one"):
-    """Its answer is where the clicks are, disks of radius 5."""
+    """Its answer is where the clicks are, disks of radius 5 at the size that it sees; the second one sees less."""
     memory = "none" if key == "forgetful" else "previous"
-    return TorchEngine(Remember(memory), zoom=True, zoom_px=64, name=key)
+    return TorchEngine(Remember(memory), zoom=True, zoom_px=32 if key == "two.pt" else 64, name=key)
 
 
 @pytest.fixture(scope="module")
@@ -232,12 +232,24 @@ def test_another_model_answers_the_same_clicks(page):
     page.did("click", y=20, x=30)
     page.did("object")
     page.did("click", y=40, x=60)
-    before = page.did("click", y=42, x=60, positive=False)
+    before = page.did("click", y=42, x=64, positive=False)
     after = page.did("model", key="two.pt")
+    session = ClickSession(engine("two.pt"))
+    session.set_image(PHOTOS[0])
+    session.click(20, 30)
+    session.new_object()
+    session.click(40, 60)
+    session.click(42, 64, False)
+    np.testing.assert_array_equal(labels(after), session.label_map)
+    assert not np.array_equal(labels(after), labels(before))
     assert after["model"] == "two.pt"
-    assert {**after, "model": "one.pt", "network_ms": 0} == {**before, "network_ms": 0}
+    for what in ("photo", "number", "clicks"):
+        assert after[what] == before[what]
     assert after["network_ms"] > 0
-    assert page.did("undo")["clicks"] == [[40, 60, 1]]
+    session.undo()
+    state = page.did("undo")
+    assert state["clicks"] == [[40, 60, 1]]
+    np.testing.assert_array_equal(labels(state), session.label_map)
 
 
 def test_few_models_are_in_memory():
@@ -258,6 +270,9 @@ def test_few_models_are_in_memory():
     state = people[0].click(Click(20, 40, True))
     assert len(loaded) == 7
     assert state["objects"][0]["clicks"] == 2
+    for number in (2, 1, 2):  # c is there, b takes the place of a, which was asked longest ago
+        people[number].click(Click(20, 40, True))
+    assert loaded[7:] == ["b.pt"]
     with pytest.raises(InputError, match="no such model in the list"):
         models.engine("../a.pt")
 
@@ -550,9 +565,8 @@ def test_the_command_serves_until_ctrl_c(tmp_path):
     save_checkpoint(tmp_path / "tiny.pt", parts)
     with server.listen(0) as free:
         port = free.getsockname()[1]
-    program = "from mfpgan.cli import app, main; from mfpgan.cli.demo import demo; app.add_command(demo); main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "demo", "--run-id", "tiny.pt", "--port", str(port)],
+        [sys.executable, "-m", "mfpgan", "demo", "--run-id", "tiny.pt", "--port", str(port)],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
