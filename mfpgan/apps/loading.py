@@ -12,7 +12,7 @@ from mfpgan.types import InputError
 if TYPE_CHECKING:
     from mfpgan.apps.hub import Trained
     from mfpgan.config import WeightsName
-    from mfpgan.session import Engine
+    from mfpgan.engine import Engine
 
 SMALL = Path(__file__).parent.parent / "small"
 """The model that comes along, in the layout of `mfpgan.apps.hub`."""
