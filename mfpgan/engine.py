@@ -28,7 +28,7 @@ class State(Protocol):
 
 
 class Engine(Protocol):
-    """A network that answers the clicks of any number of users: `mfpgan.inference.TorchEngine`, `mfpgan.apps.onnx_engine.OnnxEngine`."""
+    """A network that answers the clicks of any number of users: `mfpgan.inference.TorchEngine`, `mfpgan.apps.onnx.engine.OnnxEngine`."""
 
     name: str
     """What people call it: "small", a run's id, a file's name."""

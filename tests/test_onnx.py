@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mfpgan import ClickSession, build
-from mfpgan.apps import numpy_twins as twins
 from mfpgan.apps.hub import Trained, save_folder
-from mfpgan.apps.onnx_engine import OnnxEngine
-from mfpgan.apps.onnx_export import export
-from mfpgan.apps.onnx_facts import Facts
+from mfpgan.apps.onnx import numpy_twins as twins
+from mfpgan.apps.onnx.engine import OnnxEngine
+from mfpgan.apps.onnx.export import export
+from mfpgan.apps.onnx.facts import Facts
 from mfpgan.cli import main
 from mfpgan.clicks import modulation
 from mfpgan.config import TrainConfig

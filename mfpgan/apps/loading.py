@@ -37,7 +37,7 @@ def load_engine(
     """
     text = fspath(source)
     if Path(text).suffix == ".onnx":
-        from mfpgan.apps.onnx_engine import OnnxEngine
+        from mfpgan.apps.onnx.engine import OnnxEngine
 
         return OnnxEngine(Path(text), zoom=zoom)
     from mfpgan.devices import pick_device, place, precision_on
