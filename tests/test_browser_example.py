@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from mfpgan import ClickSession, build
-from mfpgan.apps import numpy_twins
 from mfpgan.apps.hub import Trained
-from mfpgan.apps.onnx_export import export
+from mfpgan.apps.onnx import numpy_twins
+from mfpgan.apps.onnx.export import export
 from mfpgan.clicks.encoding import draw_clicks
 from mfpgan.config import TrainConfig
 from mfpgan.types import Click

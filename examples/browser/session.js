@@ -1,4 +1,4 @@
-// One person at one photo with an exported network: mfpgan/apps/onnx_engine.py, numpy_twins.py and mfpgan/zoom.py in JavaScript.
+// One person at one photo with an exported network: mfpgan/apps/onnx/engine.py, numpy_twins.py and mfpgan/zoom.py in JavaScript.
 // A plane is {height, width, data: Float32Array}, a click {y, x, positive} in pixels from the top left, a view
 // {top, left, bottom, right}.
 

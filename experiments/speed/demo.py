@@ -30,8 +30,9 @@ from mfpgan.apps.web.server import running
 from mfpgan.cli.options import resolve
 from mfpgan.config import TrainConfig
 from mfpgan.data.synthetic import SyntheticDataSet
+from mfpgan.engine import Engine
 from mfpgan.inference import TorchEngine, predict
-from mfpgan.session import ClickSession, Engine
+from mfpgan.session import ClickSession
 from mfpgan.types import Click
 
 KEY = "network"

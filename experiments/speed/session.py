@@ -4,8 +4,8 @@ python experiments/speed/session.py                               width 1, a pho
 python experiments/speed/session.py --set memory=modulated        anything else of a config
 
 The bare pass gets the photo and the click maps as ready tensors, in the same layout and precision; a click of the session also draws
-the maps, turns logits into a mask and copies it. Clicks from the second on, because at the first one a network with memory
-"modulated" runs twice.
+the maps, turns logits into a mask and copies it. The first click has a row of its own, because a network with memory "modulated"
+runs twice then; its peer runs once.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def main() -> None:
     rows, medians = [], {}
     for precision in ("fp32", "bf16"):
         session = ClickSession(generator, device, precision)
-        bare, own = 1000 * measured(session, image, arguments.clicks, arguments.turns) / arguments.clicks
-        rows.append(Row(f"a click, {precision}", bare, own, "ms"))
+        bare, own, first = 1000 * measured(session, image, arguments.clicks, arguments.turns) / arguments.clicks
+        rows += [Row(f"a click, {precision}", bare, own, "ms"), Row(f"the first click, {precision}", bare, first, "ms")]
         medians[precision] = float(np.median(own))
     title = f"{arguments.image_width}x{arguments.height} px, width {config.width:g}, memory {config.memory}, {device}"
     faster = f"bf16 is {medians['fp32'] / medians['bf16']:.2f} times as fast as fp32"
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measured(session: ClickSession, image: np.ndarray, clicks: int, turns: int) -> np.ndarray:
-    """(bare and session, turns) seconds for so many clicks."""
+    """(bare, session and session at its first click, turns) seconds for so many clicks."""
     height, width = image.shape[:2]
     session.set_image(image)
     places = [Click(height * (step + 1) // (clicks + 2), width // 2, step % 2 == 0) for step in range(clicks + 1)]
@@ -79,7 +79,14 @@ def measured(session: ClickSession, image: np.ndarray, clicks: int, turns: int) 
         for _ in places[1:]:
             session.undo()
 
-    return in_turn(bare, own, turns=turns)
+    def first() -> None:
+        for _ in range(clicks):
+            beginner.reset()
+            beginner.click(*places[0])
+
+    beginner = session.another()
+    beginner.set_image(image)
+    return in_turn(bare, own, first, turns=turns)
 
 
 if __name__ == "__main__":

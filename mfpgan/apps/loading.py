@@ -12,7 +12,7 @@ from mfpgan.types import InputError
 if TYPE_CHECKING:
     from mfpgan.apps.hub import Trained
     from mfpgan.config import WeightsName
-    from mfpgan.session import Engine
+    from mfpgan.engine import Engine
 
 SMALL = Path(__file__).parent.parent / "small"
 """The model that comes along, in the layout of `mfpgan.apps.hub`."""
@@ -37,7 +37,7 @@ def load_engine(
     """
     text = fspath(source)
     if Path(text).suffix == ".onnx":
-        from mfpgan.apps.onnx_engine import OnnxEngine
+        from mfpgan.apps.onnx.engine import OnnxEngine
 
         return OnnxEngine(Path(text), zoom=zoom)
     from mfpgan.devices import pick_device, place, precision_on

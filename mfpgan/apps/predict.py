@@ -9,8 +9,8 @@ from time import perf_counter
 
 from mfpgan.apps.click_file import PhotoClicks
 from mfpgan.apps.output import Objects, Output
+from mfpgan.engine import Engine, State
 from mfpgan.photos import read_mask, upright_photo
-from mfpgan.session import Engine, State
 from mfpgan.types import BoolMask, Click, Image, InputError
 
 BATCH_PIXELS = 2**23

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mfpgan.engine import Engine
 from mfpgan.photos import upright_photo
-from mfpgan.session import Engine
 from mfpgan.types import Click, Image, InputError, Probability, quoted
 from mfpgan.zoom import View, next_view
 

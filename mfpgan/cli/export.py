@@ -26,7 +26,7 @@ def export(run_id: str, path: Path, weights: WeightsName) -> None:
     Batch, height and width are free. The file is compared with torch at three sizes before it is written.
     """
     from mfpgan.apps.loading import load_trained
-    from mfpgan.apps.onnx_export import export as export_onnx
+    from mfpgan.apps.onnx.export import export as export_onnx
     from mfpgan.cli import display
 
     model = load_trained(run_id, weights)

@@ -13,8 +13,8 @@ from typing import Any
 from mfpgan import tracking
 from mfpgan.apps.loading import EXPECTED, SMALL, load_engine
 from mfpgan.apps.web.heat import Critic
+from mfpgan.engine import Engine
 from mfpgan.jobs.runs import RUNS
-from mfpgan.session import Engine
 from mfpgan.tracking import RunRecord
 from mfpgan.types import BoolMask, Click, Image, InputError
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mfpgan.apps.numpy_twins import crop, in_unit_range, modulate, paste
-from mfpgan.apps.onnx_facts import OUTPUT, Facts
+from mfpgan.apps.onnx.facts import OUTPUT, Facts
+from mfpgan.apps.onnx.numpy_twins import crop, in_unit_range, modulate, paste
 from mfpgan.clicks.encoding import draw_clicks, standing
 from mfpgan.types import NO_MEMORY, THRESHOLD, BoolMask, Click, Image, InputError, Probability, reason_of
 from mfpgan.zoom import SKIP_CLICKS, View, clicks_in, next_view

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mfpgan.apps.hub import Trained
-from mfpgan.apps.onnx_facts import INPUTS, OUTPUT, Facts
+from mfpgan.apps.onnx.facts import INPUTS, OUTPUT, Facts
 from mfpgan.clicks.encoding import draw_clicks
 from mfpgan.files import write_atomically
 from mfpgan.models.generator import MFPResNetUNet
