@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mfpgan.cli import app, main
 from mfpgan.clicks.strategies import STRATEGIES
-from mfpgan.inference import crop
+from mfpgan.crop import crop
 from mfpgan.zoom import View
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,7 +25,8 @@ from mfpgan.apps.onnx.facts import Facts
 from mfpgan.cli import main
 from mfpgan.clicks import modulation
 from mfpgan.config import TrainConfig
-from mfpgan.inference import TorchEngine, crop, paste
+from mfpgan.crop import crop, paste
+from mfpgan.inference import TorchEngine
 from mfpgan.types import Click, ClickEncoding, InputError, MemoryName
 from mfpgan.zoom import View
 

@@ -14,8 +14,9 @@ from test_session import RGB, Look, Paint, Remember
 
 from mfpgan import build
 from mfpgan.config import TrainConfig
+from mfpgan.crop import crop
 from mfpgan.devices import place
-from mfpgan.inference import TorchEngine, crop
+from mfpgan.inference import TorchEngine
 from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.photos import upright_photo
 from mfpgan.session import ClickSession

@@ -7,7 +7,8 @@ from torch import nn
 
 from mfpgan.clicks.guidance import click_maps
 from mfpgan.clicks.modulation import modulate
-from mfpgan.inference import Shown, canvas, crop, paste, predict, predict_each
+from mfpgan.crop import crop, paste
+from mfpgan.inference import Shown, canvas, predict, predict_each
 from mfpgan.models.generator import MFPResNetUNet
 from mfpgan.session import ClickSession
 from mfpgan.types import Click, ClickEncoding

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfpgan.clicks.guidance import click_maps
-from mfpgan.inference import crop, paste
+from mfpgan.crop import crop, paste
 from mfpgan.types import Click
 from mfpgan.zoom import View, clicks_in, crop_size, next_view
 

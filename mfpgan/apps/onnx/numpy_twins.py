@@ -1,4 +1,4 @@
-"""What stands between a photo and a network, without torch: crop and paste of `mfpgan.inference`, and MFP's modulation.
+"""What stands between a photo and a network, without torch: `mfpgan.crop`, and MFP's modulation.
 
 Twins of the functions of torch, held to them by tests. They are here for exported networks, which run where torch is not.
 """

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mfpgan import build
 from mfpgan.clicks.guidance import click_maps
 from mfpgan.config import TrainConfig
+from mfpgan.crop import crop, in_unit_range, paste
 from mfpgan.diagnosis.findings import patch_logits
-from mfpgan.inference import crop, in_unit_range, paste
 from mfpgan.session import ClickSession
 from mfpgan.training.adversary import Adversary
 from mfpgan.types import Batch, InputError
