@@ -35,9 +35,12 @@ async function takeModel(bytes) {
 
 async function takePhoto(blob) {
   try {
-    const picture = await createImageBitmap(blob);
+    // The stored colours on white, as mfpgan.photos reads them; a profile or a gamma would change the answers.
+    const picture = await createImageBitmap(blob, { colorSpaceConversion: "none" });
     [canvas.width, canvas.height] = [picture.width, picture.height];
     const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(picture, 0, 0);
     photo = context.getImageData(0, 0, picture.width, picture.height);
     begin();
