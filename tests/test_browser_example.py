@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from mfpgan.apps.onnx import numpy_twins
 from mfpgan.apps.onnx.export import export
 from mfpgan.clicks.encoding import draw_clicks
 from mfpgan.config import TrainConfig
+from mfpgan.photos import as_photo
 from mfpgan.types import Click
 from mfpgan.zoom import View, clicks_in, crop_size, next_view
 
@@ -151,6 +154,21 @@ def test_the_same_clicks_give_the_same_mask(example: Path, page: Any) -> None:
     page.find_element("id", "undo").click()
     wait(page, lambda text: text.startswith("1 click"))
     assert pixels() == once != before
+
+    # A click that fails says so; the next one is answered.
+    page.execute_async_script("""
+    const done = arguments[0];
+    import("./session.js").then(({ Session }) => {
+      const whole = Session.prototype.click;
+      Session.prototype.click = () => { Session.prototype.click = whole; throw new Error("broken on purpose"); };
+      done();
+    });
+    """)
+    ActionChains(page).move_to_element_with_offset(canvas, -100, -50).context_click().perform()
+    wait(page, lambda text: text == "That did not work (broken on purpose).")
+    ActionChains(page).move_to_element_with_offset(canvas, -100, -50).context_click().perform()
+    wait(page, lambda text: text.startswith("2 click"))
+
     page.find_element("id", "photo").send_keys(str(example / "README.md"))
     wait(page, lambda text: text.startswith("This photo cannot be read"))
     page.find_element("id", "model").send_keys(str(example / "photo.png"))
@@ -159,6 +177,31 @@ def test_the_same_clicks_give_the_same_mask(example: Path, page: Any) -> None:
         line for line in page.get_log("browser") if line["level"] == "SEVERE" and "favicon" not in line["message"]
     ]
     assert problems == []
+
+
+def test_photos_have_the_pixels_that_python_reads(example: Path, page: Any) -> None:
+    """Transparent, of another gamma, and turned by EXIF: each would be another photo if the browser had its way."""
+    rng = np.random.default_rng(1)
+    png = BytesIO()
+    Image.fromarray(rng.integers(0, 256, (20, 30, 4), np.uint8)).save(png, "PNG")
+    gamma = b"gAMA" + (100_000).to_bytes(4, "big")
+    chunk = (4).to_bytes(4, "big") + gamma + crc32(gamma).to_bytes(4, "big")
+    (example / "clear.png").write_bytes(png.getvalue()[:33] + chunk + png.getvalue()[33:])  # behind the header
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(example / "turned.jpg", exif=turned)
+    wait(page, lambda text: text == "Open a photo.")
+    for name in ("clear.png", "turned.jpg"):
+        wanted = as_photo(example / name)
+        page.execute_script("document.getElementById('status').textContent = '...'")
+        page.find_element("id", "photo").send_keys(str(example / name))
+        wait(page, lambda text: text == "Click on an object.")
+        height, width, found = page.execute_script(
+            "const c = document.getElementById('canvas');"
+            "return [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
+        )
+        difference = np.array(found).reshape(height, width, 4)[:, :, :3] - wanted.astype(int)
+        assert np.abs(difference).max() <= 1, name  # laid on white, halves are rounded either way
 
 
 def node(program: str, cases: list[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from mfpgan.apps.onnx import numpy_twins as twins
 from mfpgan.apps.onnx.engine import OnnxEngine
 from mfpgan.apps.onnx.export import export
 from mfpgan.apps.onnx.facts import Facts
-from mfpgan.cli import main
+from mfpgan.cli import app, main
 from mfpgan.clicks import modulation
 from mfpgan.config import TrainConfig
 from mfpgan.crop import crop, paste
@@ -244,3 +245,10 @@ def test_modulation_is_a_twin_of_that_of_torch(seed: int, clicks: list[tuple[int
     made = [Click(*one) for one in clicks]
     wanted = modulation.modulate(torch.from_numpy(previous)[None, None], [made])[0, 0].numpy()
     np.testing.assert_allclose(twins.modulate(previous, made), wanted, atol=2e-6)
+
+
+def test_a_folder_to_write_to_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["export", "--run-id", "nothing", "--onnx", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "is a directory" in done.output
+    assert "nothing" not in done.output

@@ -11,7 +11,7 @@ const undo = document.getElementById("undo");
 let network = null;
 let photo = null; // ImageData
 let session = null;
-let busy = Promise.resolve(); // one thing at a time, in order
+let busy = Promise.resolve(); // what was asked for last, see queue
 
 function say(text) {
   status.textContent = text;
@@ -35,9 +35,12 @@ async function takeModel(bytes) {
 
 async function takePhoto(blob) {
   try {
-    const picture = await createImageBitmap(blob);
+    // The stored colours on white, as mfpgan.photos reads them; a profile or a gamma would change the answers.
+    const picture = await createImageBitmap(blob, { colorSpaceConversion: "none" });
     [canvas.width, canvas.height] = [picture.width, picture.height];
     const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(picture, 0, 0);
     photo = context.getImageData(0, 0, picture.width, picture.height);
     begin();
@@ -71,15 +74,20 @@ function draw() {
   undo.disabled = !session?.clicks.length;
 }
 
+// After all that was asked for before; what fails is said, and the next thing gets its turn.
+function queue(work) {
+  busy = busy.then(work).catch((error) => say(`That did not work (${error.message}).`));
+  return busy;
+}
+
 function act(work) {
-  busy = busy.then(async () => {
+  queue(async () => {
     if (!session) return;
     const start = performance.now();
     await work(session);
     draw();
     say(`${session.clicks.length} click(s), ${Math.round(performance.now() - start)} ms`);
   });
-  return busy;
 }
 
 function clicked(event, positive) {
@@ -100,13 +108,17 @@ document.addEventListener("keydown", (event) => {
     act((one) => one.undo());
   }
 });
-document.getElementById("model").addEventListener("change", async (event) => {
-  if (event.target.files[0]) takeModel(new Uint8Array(await event.target.files[0].arrayBuffer()));
+document.getElementById("model").addEventListener("change", (event) => {
+  const file = event.target.files[0];
+  if (file) queue(async () => takeModel(new Uint8Array(await file.arrayBuffer())));
 });
 document.getElementById("photo").addEventListener("change", (event) => {
-  if (event.target.files[0]) takePhoto(event.target.files[0]);
+  const file = event.target.files[0];
+  if (file) queue(() => takePhoto(file));
 });
 
-const beside = await fetch("model.onnx");
-if (beside.ok) await takeModel(new Uint8Array(await beside.arrayBuffer()));
-else say("Open a model (there is no model.onnx beside this page) and a photo.");
+queue(async () => {
+  const beside = await fetch("model.onnx");
+  if (beside.ok) await takeModel(new Uint8Array(await beside.arrayBuffer()));
+  else say("Open a model (there is no model.onnx beside this page) and a photo.");
+});

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 @click.command()
 @trained_model()
 @click.option(
-    "--onnx", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The file to write."
+    "--onnx",
+    "path",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The file to write.",
 )
 @computing
 def export(run_id: str, path: Path, weights: WeightsName) -> None:
