@@ -528,6 +528,11 @@ def test_bad_input_of_the_command_is_one_sentence(working_folder):
         assert isinstance(answer.exception, InputError), answer.exception
 
 
+def test_two_servers_cannot_begin_at_one_port():
+    with server.listen(0) as first, pytest.raises(InputError, match="cannot be used"):
+        server.listen(first.getsockname()[1])
+
+
 def test_without_any_model_the_command_says_so(working_folder, monkeypatch):
     monkeypatch.setattr("mfpgan.apps.web.models.SMALL", working_folder / "none")
     with pytest.raises(InputError, match=r"there is no model to show; train one"):
