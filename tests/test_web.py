@@ -336,7 +336,7 @@ def test_how_much_may_come(address, page):
     port = int(address.rsplit(":", 1)[1])
     for path, length, status in [
         ("photo", MOST_BODY + 1, 413), ("mask", MOST_BODY + 1, 413), ("click", MOST_WORDS + 1, 413), ("photo", None, 411),
-        ("photo", -1, 400),
+        ("photo", -1, 400), ("photo", "10\r\ntransfer-encoding: chunked", 411),
     ]:  # fmt: skip
         with socket.create_connection(("127.0.0.1", port)) as line:
             said = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
