@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpgan import tracking
-from mfpgan.apps.loading import EXPECTED, SMALL, load_engine
+from mfpgan.apps.loading import EXPECTED, SMALL, expanded, load_engine
 from mfpgan.apps.web.heat import Critic
 from mfpgan.jobs.runs import RUNS
 from mfpgan.session import Engine
@@ -151,7 +151,7 @@ class Borrowed:
 
 def _choice(source: str) -> Choice:
     """What the command line names, in the order of `mfpgan.apps.loading`: a path that exists is one."""
-    if source == "small" or Path(source).expanduser().exists() or not re.fullmatch(r"\s*[0-9a-fA-F]{1,32}\s*", source):
+    if source == "small" or expanded(source).exists() or not re.fullmatch(r"\s*[0-9a-fA-F]{1,32}\s*", source):
         return Choice(source, "small, comes along" if source == "small" else Path(source).name)
     return _of_run(tracking.find_run(source, RUNS))
 
