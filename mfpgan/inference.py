@@ -294,7 +294,8 @@ class TorchEngine:
             return TorchState(planes)
         if encoding_of(self.generator).memory == "none":
             raise InputError(NO_MEMORY)
-        return TorchState(planes, answer=torch.from_numpy(mask).to(self.device).float()[None, None], given=True)
+        answer = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device).float()[None, None]
+        return TorchState(planes, answer=answer, given=True)
 
     def group(self, height: int, width: int) -> tuple[int, int]:
         """Users at images of equal groups get their first answers in one forward pass; later ones too without zoom."""
