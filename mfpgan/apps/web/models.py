@@ -138,8 +138,8 @@ class Borrowed:
         self.forward_seconds = 0.0
         """Spent on answers to whoever holds this one."""
 
-    def start(self, rgb: Image, mask: BoolMask | None = None) -> Any:
-        return self._models.engine(self.key).start(rgb, mask)
+    def start(self, rgb: Image, mask: BoolMask | None = None, beside: Any = None) -> Any:
+        return self._models.engine(self.key).start(rgb, mask, beside)
 
     def answer(self, states: Sequence[Any], clicks: Sequence[Click]) -> list[Any]:
         engine = self._models.engine(self.key)
