@@ -404,6 +404,21 @@ def test_photos_that_need_too_much_memory_send_idle_people_away():
     assert list(people._people) == [name], "a single one has the limit of photos only"
 
 
+def test_masks_send_idle_people_away_and_have_a_limit(demo, http, monkeypatch):
+    idle, busy = Page(http), Page(http)
+    mask = png(np.full((60, 90), 255, np.uint8))
+    for page in (idle, busy):
+        page.did("photo", png(PHOTOS[0]))
+    monkeypatch.setattr(demo.people, "_most_bytes", sum(one.bytes for one in demo.people._people.values()))
+    before = len(demo.people)
+    busy.did("mask", mask)
+    busy.did("mask", mask)
+    assert len(demo.people) < before
+    assert busy.name in demo.people._people
+    monkeypatch.setattr(sessions, "MOST_BYTES", 5 * 60 * 90)
+    assert "all the memory that one person may have" in busy.refused("mask", mask)
+
+
 def test_objects_and_clicks_have_limits(monkeypatch):
     monkeypatch.setattr(sessions, "MOST_OBJECTS", 2)
     monkeypatch.setattr(sessions, "MOST_CLICKS", 3)

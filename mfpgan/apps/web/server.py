@@ -390,13 +390,13 @@ def _server(demo: Demo) -> uvicorn.Server:
 
 async def _opened(demo: Demo, person: Person, read: Callable[[], Image]) -> Response:
     pixels = await demo.file(read)
-    answer = await _acted(demo, lambda: person.open(pixels))
-    demo.people.make_room()
-    return answer
+    return await _acted(demo, lambda: person.open(pixels))
 
 
 async def _acted(demo: Demo, action: Callable[[], dict[str, Any]]) -> Response:
-    return await demo.run(lambda: _json(action()))
+    answer = await demo.run(lambda: _json(action()))
+    demo.people.make_room()  # clicks, objects and masks take memory too
+    return answer
 
 
 async def _png(demo: Demo, draw: Callable[[], bytes]) -> Response:

@@ -159,6 +159,8 @@ class Person:
             return self._after(self.session.probability)
         if len(self._objects) >= MOST_OBJECTS:
             raise InputError(f"there are {MOST_OBJECTS} objects, which is all there may be; open the photo again.")
+        if mask is not None and self.bytes + 5 * height * width > MOST_BYTES:
+            raise InputError("the masks of this photo take all the memory that one person may have; open it again.")
         self.session.new_object(mask)
         self._objects.append(_Object(mask, np.zeros((0, 0), np.bool_)))
         return self._after(self.session.probability)
@@ -246,7 +248,7 @@ class People:
 
     Args:
         most: sessions at once.
-        most_bytes: that all keep together. A single one may keep more: a photo has its own limit.
+        most_bytes: that all keep together. A single one may keep more: photos, masks and clicks have limits of their own.
     """
 
     def __init__(self, most: int = MOST_PEOPLE, most_bytes: int = MOST_BYTES) -> None:
