@@ -38,6 +38,8 @@ async function takePhoto(blob) {
     const picture = await createImageBitmap(blob);
     [canvas.width, canvas.height] = [picture.width, picture.height];
     const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "white"; // as mfpgan lays transparency on
+    context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(picture, 0, 0);
     photo = context.getImageData(0, 0, picture.width, picture.height);
     begin();
@@ -78,7 +80,7 @@ function act(work) {
     await work(session);
     draw();
     say(`${session.clicks.length} click(s), ${Math.round(performance.now() - start)} ms`);
-  });
+  }).catch((error) => say(`The network did not answer (${error.message}); open the photo again.`));
   return busy;
 }
 
