@@ -37,8 +37,9 @@ class Engine(Protocol):
     forward_seconds: float
     """Time spent on answers so far."""
 
-    def start(self, rgb: Image, mask: BoolMask | None = None) -> Any:
+    def start(self, rgb: Image, mask: BoolMask | None = None, beside: Any = None) -> Any:
         """A user's `State` at an image (H, W, 3) uint8 without clicks, on request with a mask (H, W) bool to begin with.
+        With a state at the same image `beside` it, both share what the engine keeps of the image.
 
         Raises:
             InputError: a mask, and a network without memory, which would not read it.

@@ -279,22 +279,27 @@ class TorchEngine:
         self.forward_seconds = 0.0
         """Time spent on answers so far: the network, what it is shown, and waiting for the device."""
 
-    def start(self, rgb: Image, mask: BoolMask | None = None) -> TorchState:
+    def start(self, rgb: Image, mask: BoolMask | None = None, beside: TorchState | None = None) -> TorchState:
         """A user at an image, without clicks.
 
         Args:
             rgb: (H, W, 3) uint8, RGB.
             mask: (H, W) bool, what the user begins with; None: nothing.
+            beside: a state at the same image, which then is on the device once for both.
 
         Raises:
             InputError: a mask, and a network without memory, which would not read it.
         """
-        planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]).to(self.device)
+        if beside is None:
+            planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]).to(self.device)
+        else:
+            planes = beside.image
         if mask is None:
             return TorchState(planes)
         if encoding_of(self.generator).memory == "none":
             raise InputError(NO_MEMORY)
-        return TorchState(planes, answer=torch.from_numpy(mask).to(self.device).float()[None, None], given=True)
+        answer = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device).float()[None, None]
+        return TorchState(planes, answer=answer, given=True)
 
     def group(self, height: int, width: int) -> tuple[int, int]:
         """Users at images of equal groups get their first answers in one forward pass; later ones too without zoom."""

@@ -246,7 +246,8 @@ class ClickSession:
         Raises:
             ValueError, InputError: as `set_image`.
         """
-        self._objects.append(_Object(self._start(self.image, mask)))
+        beside = self._object().state
+        self._objects.append(_Object(self._start(self.image, mask, beside)))
         self._selected = len(self._objects) - 1
         return self.number
 
@@ -277,10 +278,10 @@ class ClickSession:
             labels[one.state.mask] = number
         return labels
 
-    def _start(self, rgb: Image, mask: BoolMask | None) -> State:
+    def _start(self, rgb: Image, mask: BoolMask | None, beside: State | None = None) -> State:
         if mask is not None and (mask.shape != rgb.shape[:2] or mask.dtype != np.bool_):
             raise ValueError(f"mask must be {rgb.shape[:2]} bool like the image, got {mask.shape} {mask.dtype}")
-        state: State = self.engine.start(rgb, mask)
+        state: State = self.engine.start(rgb, mask, beside)
         return state
 
     def _object(self) -> _Object:

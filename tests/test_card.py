@@ -52,7 +52,8 @@ def test_a_card_says_what_the_run_knows_and_the_folder_loads_back(
     assert "validated during training on the val part beside it" in text
     assert f"`mfpgan eval --run-id {run_id[:8]} --zoom` does it" in text
     text = run(f"card --run-id {run_id[:8]} --weights ema", capsys, monkeypatch)[1]
-    assert f"mfpgan demo --run-id {run_id[:8]} --weights ema\n" in text
+    assert "mfpgan demo" not in text, "it shows the last weights"
+    assert f"mfpgan predict --run-id {run_id[:8]} --weights ema photo.jpg" in text
     assert f'ClickSession.load("{run_id[:8]}", weights="ema")' in text
     assert f"`mfpgan eval --run-id {run_id[:8]} --zoom --weights ema` does it" in text
 

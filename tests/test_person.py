@@ -134,6 +134,15 @@ def test_a_given_mask_is_looked_at_closely_at_once():
     np.testing.assert_array_equal(again.mask, mask)
 
 
+def test_a_photo_is_in_memory_once_for_all_its_objects():
+    session = ClickSession(Remember("previous"))
+    session.set_image(RGB)
+    session.new_object()
+    session.new_object(np.zeros((30, 20), np.bool_).T[:, ::-1])
+    first, *others = (one.state.image for one in session._objects)
+    assert [one.data_ptr() for one in others] == [first.data_ptr()] * 2
+
+
 def test_a_network_without_memory_takes_no_mask():
     session = ClickSession(Paint())
     session.set_image(RGB)

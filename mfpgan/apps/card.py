@@ -108,9 +108,10 @@ def _what(model: Trained, weights: WeightsName) -> str:
 
 
 def _use(name: str, flag: str, argument: str) -> str:
+    demo = "" if flag else f"mfpgan demo --run-id {name}\n"  # which shows a run's last weights
     return (
         "## Use\n\n```sh\n"
-        f"mfpgan demo --run-id {name}{flag}\n"
+        f"{demo}"
         f"mfpgan predict --run-id {name}{flag} photo.jpg --click 120,80,+ --out mask.png\n```\n\n"
         "```python\nfrom mfpgan import ClickSession\n\n"
         f'session = ClickSession.load("{name}"{argument})\nsession.set_image("photo.jpg")\nsession.click(y=80, x=120)\n'

@@ -68,7 +68,7 @@ def save_folder(folder: Path, model: Trained, card: str, half: bool = False) -> 
     values = {
         "model_type": KIND,
         "mfpgan": __version__,
-        "run_id": model.run_id,
+        "run_id": model.run_id if re.fullmatch("[0-9a-f]{32}", model.run_id) else "",  # a folder that was renamed
         "step": model.step,
         "config": _without_folders(model.config).model_dump(mode="json"),
     }

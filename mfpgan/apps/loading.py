@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from os import PathLike, fspath
+from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def load_engine(
     if Path(text).suffix == ".onnx":
         from mfpgan.apps.onnx.engine import OnnxEngine
 
-        return OnnxEngine(Path(text), zoom=zoom)
+        return OnnxEngine(expanded(text), zoom=zoom)
     from mfpgan.devices import pick_device, place, precision_on
     from mfpgan.inference import TorchEngine
 
@@ -47,6 +48,11 @@ def load_engine(
     trained = load_trained(text, weights)
     generator = place(trained.generator, where)
     return TorchEngine(generator, where, precision_on(where, precision), zoom, trained.config.size, trained.name)
+
+
+def expanded(source: str) -> Path:
+    """A path, with ~ as the shell means it; as it stands where there is no such person."""
+    return Path(expanduser(source))  # noqa: PTH111 Path.expanduser raises where there is no such person
 
 
 def load_trained(source: str, weights: WeightsName = "last") -> Trained:
@@ -62,7 +68,7 @@ def load_trained(source: str, weights: WeightsName = "last") -> Trained:
     from mfpgan.jobs.runs import RUNS
 
     cpu = torch.device("cpu")
-    path = SMALL if source == "small" else Path(source).expanduser()
+    path = SMALL if source == "small" else expanded(source)
     if path.is_dir() and source.strip() and not (path / "checkpoints").is_dir():
         if weights != "last":
             raise InputError(f"{source}: it holds one set of weights; leave --weights out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -16,6 +17,8 @@ from mfpgan.apps.label_studio.photos import read_task_photo
 from mfpgan.apps.replay import Replay
 from mfpgan.types import InputError, quoted
 
+AT_ONCE = 2
+"""Requests that are answered at once: a file of some kilobytes may be a gigabyte when it is unpacked."""
 MOST_BYTES = 2**25
 """A larger request is refused. A photo in a data: URI takes a third more than its file."""
 
@@ -30,6 +33,7 @@ def make_app(replay: Replay, images: Path | None) -> FastAPI:
         images: the only folder that photos are read from; None: only those in data: URIs.
     """
     app = FastAPI(title="mfpgan for Label Studio", docs_url=None, redoc_url=None, openapi_url=None)
+    turns = asyncio.Semaphore(AT_ONCE)
 
     @app.exception_handler(InputError)
     async def refuse(_: Request, error: InputError) -> JSONResponse:
@@ -57,7 +61,8 @@ def make_app(replay: Replay, images: Path | None) -> FastAPI:
             raise InputError(f"label_config: expected XML, got {quoted(config)}.")
         backend = Backend(replay, config, lambda value: read_task_photo(value, images))
         tasks, context = body.get("tasks") or [], parameters.get("context")
-        return {"results": await run_in_threadpool(backend.predict, tasks, context)}
+        async with turns:
+            return {"results": await run_in_threadpool(backend.predict, tasks, context)}
 
     return app
 

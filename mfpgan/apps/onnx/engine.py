@@ -87,8 +87,8 @@ class OnnxEngine:
         self.forward_seconds = 0.0
         self._inputs = {one.name for one in self._network.get_inputs()}
 
-    def start(self, rgb: Image, mask: BoolMask | None = None) -> OnnxState:
-        """A user at an image (H, W, 3) uint8, without clicks; with a mask (H, W) bool to begin with.
+    def start(self, rgb: Image, mask: BoolMask | None = None, beside: OnnxState | None = None) -> OnnxState:
+        """A user at an image (H, W, 3) uint8, without clicks; with a mask (H, W) bool to begin with. The image is not copied.
 
         Raises:
             InputError: a mask, and a network without memory, which would not read it.

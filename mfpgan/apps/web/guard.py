@@ -80,7 +80,8 @@ class Guard:
         if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "another page may not ask this one's server; use the page itself."
         length = headers.get("content-length", "")
-        if not length.isdecimal():
+        # With both headers the second counts, and a body may be endless.
+        if not length.isdecimal() or "transfer-encoding" in headers:
             # It says in advance how much will come, and no more than that is read.
             return 411, "the request does not say how long it is; send a Content-Length."
         most = MOST_BODY if scope["path"].endswith(self._files) else MOST_WORDS

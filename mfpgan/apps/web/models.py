@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpgan import tracking
-from mfpgan.apps.loading import EXPECTED, SMALL, load_engine
+from mfpgan.apps.loading import EXPECTED, SMALL, expanded, load_engine
 from mfpgan.apps.web.heat import Critic
 from mfpgan.engine import Engine
 from mfpgan.jobs.runs import RUNS
@@ -138,8 +138,8 @@ class Borrowed:
         self.forward_seconds = 0.0
         """Spent on answers to whoever holds this one."""
 
-    def start(self, rgb: Image, mask: BoolMask | None = None) -> Any:
-        return self._models.engine(self.key).start(rgb, mask)
+    def start(self, rgb: Image, mask: BoolMask | None = None, beside: Any = None) -> Any:
+        return self._models.engine(self.key).start(rgb, mask, beside)
 
     def answer(self, states: Sequence[Any], clicks: Sequence[Click]) -> list[Any]:
         engine = self._models.engine(self.key)
@@ -151,7 +151,7 @@ class Borrowed:
 
 def _choice(source: str) -> Choice:
     """What the command line names, in the order of `mfpgan.apps.loading`: a path that exists is one."""
-    if source == "small" or Path(source).expanduser().exists() or not re.fullmatch(r"\s*[0-9a-fA-F]{1,32}\s*", source):
+    if source == "small" or expanded(source).exists() or not re.fullmatch(r"\s*[0-9a-fA-F]{1,32}\s*", source):
         return Choice(source, "small, comes with mfpgan" if source == "small" else Path(source).name)
     return _of_run(tracking.find_run(source, RUNS))
 

@@ -59,7 +59,7 @@ def listen(port: int) -> socket.socket:
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page closed a moment ago does not count
     try:
         place.bind(("127.0.0.1", port))
-        place.listen()
+        place.listen(2048)  # as uvicorn does, but now: two that are only bound may share a port
     except OSError as error:
         place.close()
         raise InputError(f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port.") from None
