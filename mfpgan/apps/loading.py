@@ -52,7 +52,7 @@ def load_engine(
 
 def expanded(source: str) -> Path:
     """A path, with ~ as the shell means it; as it stands where there is no such person."""
-    return Path(expanduser(source))
+    return Path(expanduser(source))  # noqa: PTH111, Path's raises for a name that nobody has
 
 
 def load_trained(source: str, weights: WeightsName = "last") -> Trained:
