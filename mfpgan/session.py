@@ -131,6 +131,8 @@ class ClickSession:
             InputError: the photo cannot be read; a mask, and a network without memory, which would not read it.
         """
         rgb = as_photo(image)
+        if rgb is image and rgb.flags.writeable:
+            rgb = rgb.copy()  # the caller may fill it with the next frame of a film
         state = self._start(rgb, mask)  # first, so that what raises leaves no trace
         self._image, self._objects, self._selected, self.seconds = rgb, [_Object(state)], 0, 0.0
 

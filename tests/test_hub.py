@@ -90,6 +90,20 @@ def test_the_folders_name_is_a_files(tmp_path: Path) -> None:
     assert (tmp_path / "model").read_text() == "mine"
 
 
+def test_who_is_interrupted_may_write_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mfpgan.apps.hub.write_safetensors", full)
+        with pytest.raises(OSError, match="No space"):
+            save_folder(folder, trained(), "# Another\n")
+    with pytest.raises(InputError, match="config must be dict, got None"):
+        load_folder(folder)
+    save_folder(folder, trained(), "# Another\n")
+    assert load_folder(folder).step == 7
+
+
 def test_a_model_is_written_over_a_model_and_over_nothing_else(folder: Path) -> None:
     (folder / ".git").mkdir()
     (folder / "notes.txt").write_text("mine")

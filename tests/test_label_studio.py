@@ -357,6 +357,13 @@ def test_a_photo_in_the_named_folder(tmp_path):
     assert mask_of(region["value"]["rle"], HEIGHT, WIDTH).sum() == 81
 
 
+def test_a_page_that_calls_itself_this_machine_is_refused(replay):
+    client = Client(server.make_app(replay, None, hosts=("127.0.0.1", "localhost")))
+    assert client.get("/health").status_code == 400  # it says that it asks `backend`
+    asked = client.request("GET", "/health", headers={"host": "127.0.0.1:9090"})
+    assert (asked.status_code, asked.json()["status"]) == (200, "UP")
+
+
 def test_tags_of_other_configs():
     two = """<View><Image name="left" value="$a"/><Image name="right" value="$b"/>
     <BrushLabels name="one" toName="right"><Label value="x"/></BrushLabels>
@@ -428,7 +435,10 @@ def test_the_command_listens_on_this_machine_only(monkeypatch, tmp_path):
     assert __main__.main(["--images", str(tmp_path)]) == 0
     ((app, options),) = served
     assert options == {"host": "127.0.0.1", "port": 9090}
-    assert Client(app).post("/predict", json=body_of(point(50, 25), photo="c.png")).status_code == 200
+    named = {"host": "127.0.0.1:9090"}
+    asked = Client(app).post("/predict", json=body_of(point(50, 25), photo="c.png"), headers=named)
+    assert asked.status_code == 200
+    assert Client(app).get("/health").status_code == 400, "another name"
 
 
 def test_importing_it_needs_neither_torch_nor_label_studio_ml():

@@ -149,9 +149,21 @@ session.set_image(np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.ui
 session.click(150, 100)
 session.click(20, 20, positive=False)
 print(session.probability.shape, len(session.clicks))
+try:
+    ClickSession.load("small")
+except ValueError as error:
+    print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("(300, 200) 2\n", 0), done.stderr
+    said = "small: this model needs torch, which is not installed; install mfpgan with its dependencies, or use an .onnx file."
+    assert (done.stdout.splitlines(), done.returncode) == (["(300, 200) 2", said], 0), done.stderr
+
+
+def test_what_an_exported_file_does_not_have_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="one set of weights; leave --weights out"):
+        ClickSession.load(files["none"], weights="ema")
+    with pytest.raises(InputError, match="computed on the CPU, got --device cuda"):
+        ClickSession.load(files["none"], device="cuda")
 
 
 def test_a_file_that_answers_otherwise_is_not_written(

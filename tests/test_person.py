@@ -134,6 +134,13 @@ def test_a_given_mask_is_looked_at_closely_at_once():
     np.testing.assert_array_equal(again.mask, mask)
 
 
+def test_a_session_keeps_the_photo_that_it_was_given(session):
+    frame = RGB.copy()
+    session.set_image(frame)
+    frame[:] = 0
+    np.testing.assert_array_equal(session.image, RGB)
+
+
 def test_a_photo_is_in_memory_once_for_all_its_objects():
     session = ClickSession(Remember("previous"))
     session.set_image(RGB)

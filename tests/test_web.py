@@ -556,7 +556,9 @@ def test_a_fault_of_the_server_is_one_sentence(page, monkeypatch, caplog):
         raise RuntimeError("a secret of the machine")
 
     monkeypatch.setattr(Person, "undo", fail)
-    assert page.refused("undo", status=500) == "the server failed at this; what happened stands in its terminal."
+    answer = page.post("undo")
+    assert answer.json() == {"error": "the server failed at this; what happened stands in its terminal."}
+    assert (answer.status_code, answer.headers["x-content-type-options"]) == (500, "nosniff")
     end = time.monotonic() + 5  # it is logged after it is answered
     while "a secret of the machine" not in caplog.text and time.monotonic() < end:
         time.sleep(0.01)

@@ -168,7 +168,7 @@ def _limits(config: TrainConfig, found: Sequence[str]) -> str:
         *found,
         f"It follows clicks near the size that it was trained at, {config.size} pixels. Sessions, `predict` and `demo` therefore show "
         "it every photo at that size, and then the part round the mask (zoom); a photo of any size may be opened.",
-        "It knows what its training data holds. Other kinds of pictures (medical, aerial, drawn) were not tried.",
+        "It knows what its training data holds. Pictures of other kinds were not tried.",
     ]
     if config.memory == "none":
         lines.append(

@@ -72,7 +72,8 @@ def save_folder(folder: Path, model: Trained, card: str, half: bool = False) -> 
         "step": model.step,
         "config": _without_folders(model.config).model_dump(mode="json"),
     }
-    (folder / CONFIG).unlink(missing_ok=True)
+    # Until then one that no model loads, but that `_check_place` knows: who is interrupted may write again.
+    write_atomically(folder / CONFIG, json.dumps({"model_type": KIND}).encode())
     write_safetensors(folder / WEIGHTS, weights, {"format": "pt"})
     write_atomically(folder / CARD, card.encode())
     write_atomically(folder / CONFIG, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())

@@ -40,7 +40,17 @@ def load_engine(
     if Path(text).suffix == ".onnx":
         from mfpgan.apps.onnx.engine import OnnxEngine
 
+        if weights != "last":
+            raise InputError(f"{text}: it holds one set of weights; leave --weights out.")
+        if device not in ("auto", "cpu"):
+            raise InputError(f"{text}: an ONNX file is computed on the CPU, got --device {device}; leave that out.")
         return OnnxEngine(expanded(text), zoom=zoom)
+    try:
+        import torch  # noqa: F401 asked for first: what follows would end in its ImportError
+    except ImportError:
+        raise InputError(
+            f"{text}: this model needs torch, which is not installed; install mfpgan with its dependencies, or use an .onnx file."
+        ) from None
     from mfpgan.devices import pick_device, place, precision_on
     from mfpgan.inference import TorchEngine
 
@@ -74,9 +84,10 @@ def load_trained(source: str, weights: WeightsName = "last") -> Trained:
             raise InputError(f"{source}: it holds one set of weights; leave --weights out.")
         found = load_folder(path)
     elif (path / "checkpoints").is_dir():
-        run_id = path.resolve().name
+        name = path.resolve().name
+        run_id = name if re.fullmatch("[0-9a-f]{32}", name) else ""  # somebody may have renamed it
         generator, config, step = build.load_generator(path, cpu, weights)
-        found = Trained(generator, config, run_id[:8], run_id, step, path)
+        found = Trained(generator, config, run_id[:8] or name, run_id, step, path)
     elif path.suffix == ".pt" or path.is_file():
         generator, config, step = build.generator_of_checkpoint(path, cpu, weights)
         found = Trained(generator, config, path.name, "", step)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@trained_model()
+@trained_model(others=())
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where the card goes; left out: stdout.")
 @click.option(
     "--hub",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+OTHERS = ("small (the model that comes along)", "a checkpoint", "a folder of `mfpgan card --hub`")
+"""What `mfpgan.apps.loading.load_trained` takes beside runs."""
 
 
 class ConfigCommand(click.Command):
@@ -65,12 +69,12 @@ def _option(name: str, field: FieldInfo, choices: tuple[str, ...]) -> click.Opti
     return click.Option([flag], type=click.Choice(choices) if choices else kind, help=text)
 
 
-def trained_model(default: str | None = None, onnx: bool = False) -> Callable[[Command], Command]:
+def trained_model(default: str | None = None, others: Sequence[str] = OTHERS) -> Callable[[Command], Command]:
     """`--run-id` and `--weights` of commands that take any trained model.
 
     Args:
         default: the model if none is named; None: one must be.
-        onnx: whether an exported file will do.
+        others: what it may be beside a run, for the help.
     """
 
     def with_options(command: Command) -> Command:
@@ -87,8 +91,7 @@ def trained_model(default: str | None = None, onnx: bool = False) -> Callable[[C
             required=default is None,
             default=default,
             show_default=default is not None,
-            help="The run, a unique prefix of its id is enough; or small (the model that comes along), a checkpoint, a folder of "
-            f"`mfpgan card --hub`{', a file of `mfpgan export`' if onnx else ''}.",
+            help="; or ".join(filter(None, ["The run, a unique prefix of its id is enough", ", ".join(others)])) + ".",
         )(command)
 
     return with_options

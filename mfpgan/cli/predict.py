@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mfpgan.apps.output import FORMATS
-from mfpgan.cli.options import trained_model
+from mfpgan.cli.options import OTHERS, trained_model
 from mfpgan.cli.process import computing
 from mfpgan.types import InputError
 
@@ -18,7 +18,7 @@ NOT_ALL = 1
 
 @click.command()
 @click.argument("photo", required=False, type=click.Path(path_type=Path))
-@trained_model(default="small", onnx=True)
+@trained_model("small", (*OTHERS, "a file of `mfpgan export`"))
 @click.option(
     "--click", "clicks", multiple=True, metavar="X,Y,SIGN",
     help="A click: pixels from the left, pixels from the top, + on the object or - beside it. May be repeated, in the order of "

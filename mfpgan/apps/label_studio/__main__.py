@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from mfpgan.apps.label_studio.server import make_app
 
-    uvicorn.run(make_app(replay, options.images), host=options.host, port=options.port)
+    here = options.host in ("127.0.0.1", "localhost")
+    app = make_app(replay, options.images, hosts=("127.0.0.1", "localhost") if here else ("*",))
+    uvicorn.run(app, host=options.host, port=options.port)
     return 0
 
 

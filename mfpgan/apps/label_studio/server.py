@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
 
 from mfpgan.apps.label_studio.backend import Backend, version_of
@@ -25,14 +27,17 @@ MOST_BYTES = 2**25
 _log = logging.getLogger(__name__)
 
 
-def make_app(replay: Replay, images: Path | None) -> FastAPI:
+def make_app(replay: Replay, images: Path | None, hosts: Sequence[str] = ("*",)) -> FastAPI:
     """The web server's application.
 
     Args:
         replay: answers clicks.
         images: the only folder that photos are read from; None: only those in data: URIs.
+        hosts: names that it answers to, without port. For a server of this machine only: a page whose own name was made to
+            mean 127.0.0.1 tells that name.
     """
     app = FastAPI(title="mfpgan for Label Studio", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     turns = asyncio.Semaphore(AT_ONCE)
 
     @app.exception_handler(InputError)

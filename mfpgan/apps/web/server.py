@@ -44,7 +44,6 @@ def make_app(demo: Demo) -> FastAPI:
         (Exception, 500),
     ):
         app.add_exception_handler(kind, _refusing(status))
-    app.add_middleware(Guard, files=clicking.FILES)
     return app
 
 
@@ -96,7 +95,8 @@ def running(demo: Demo) -> Iterator[str]:
 def _server(demo: Demo) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            make_app(demo), log_level="error", access_log=False, lifespan="off", server_header=False, ws="none",
+            # Round all of it: what answers when a request failed without being foreseen stands outside of FastAPI's own parts.
+            Guard(make_app(demo), clicking.FILES), log_level="error", access_log=False, lifespan="off", server_header=False, ws="none",
             http="h11", timeout_graceful_shutdown=2,
         )
     )  # fmt: skip
