@@ -80,7 +80,9 @@ async function look() {
   draw();
 }
 
-const act = (what, values) => page.state && inTurn(async () => take(await page.session.act(what, values)));
+const act = (what, values) => page.state && inTurn(async () => {
+  if (page.session) await take(await page.session.act(what, values)); // what waited while the session ended has nothing to do
+});
 
 function click(at, positive) {
   if (!page.state || !at) return;
@@ -213,6 +215,7 @@ async function changeModel(key) {
 
 function save(name) {
   inTurn(async () => {
+    if (!page.session) return;
     const blob = await page.session.file(name === "overlay.png" ? `${name}?opacity=${page.opacity}` : name);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
@@ -247,7 +250,9 @@ clicked("adds", () => setSign(true));
 clicked("removes", () => setSign(false));
 element("error").lastElementChild.addEventListener("click", forgetError);
 chosen("photo-file", openFile);
-chosen("mask-file", (file) => inTurn(async () => take(await page.session.send("mask", file))));
+chosen("mask-file", (file) => inTurn(async () => {
+  if (page.session) await take(await page.session.send("mask", file));
+}));
 element("model").addEventListener("change", (event) => changeModel(event.target.value));
 element("objects").addEventListener("click", (event) => {
   const button = event.target.closest("button");
