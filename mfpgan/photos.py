@@ -26,6 +26,7 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 """What a file may be inside, whatever its name says. PIL knows dozens more, and for one of them, EPS, it starts a program
 that runs the file."""
+_BAND_ROWS = 256
 _ORIENTATION = 0x0112
 _TURNED_BACK = {
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
@@ -106,9 +107,19 @@ def _rgb(picture: PillowImage.Image, path: Path | str) -> Image:
         )
     with _refusing(path):
         if picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info:
-            layer = picture.convert("RGBA")
-            picture = PillowImage.alpha_composite(PillowImage.new("RGBA", layer.size, "white"), layer)
+            return _on_white(picture)
         return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _on_white(picture: PillowImage.Image) -> Image:
+    """Some rows at a time: a transparent photo of 80 megapixels would need a gigabyte on the way."""
+    width, height = picture.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND_ROWS):
+        layer = picture.crop((0, top, width, min(top + _BAND_ROWS, height))).convert("RGBA")
+        white = PillowImage.new("RGBA", layer.size, "white")
+        rgb[top : top + _BAND_ROWS] = np.asarray(PillowImage.alpha_composite(white, layer).convert("RGB"))
+    return rgb
 
 
 def read_mask(source: Path | bytes, name: str = "") -> NDArray[np.uint8]:

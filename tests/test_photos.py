@@ -170,3 +170,10 @@ def test_what_is_remembered_at_another_reduction_is_not_used(tmp_path: Path) -> 
     reader = LastPhoto()
     for reduction in (1, 2, 1, 4, 2):
         assert np.array_equal(reader.look(path, (64, 64), "a.json", reduction), read_photo(path, reduction))
+
+
+def test_a_tall_transparent_photo_is_laid_on_white_without_seams(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 9, 4), np.uint8)
+    layer = Image.fromarray(pixels)
+    whole = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    assert np.array_equal(read_photo(save(layer, tmp_path / "a.png")), np.asarray(whole))
