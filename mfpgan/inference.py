@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mfpgan.clicks.encoding import standing
+from mfpgan.clicks.encoding import last_answer_counts, positive_stands
 from mfpgan.clicks.guidance import encode
 from mfpgan.crop import crop, in_unit_range, paste
 from mfpgan.devices import stored_in
@@ -88,14 +88,8 @@ def _run(generator: nn.Module, image: Tensor, guidance: Tensor, precision: str) 
 
 def _hold(prob: Tensor, clicks: Sequence[Click], previous: Tensor | None) -> None:
     """Hold one answer, (..., 1, H, W), to the one before it while clicks only take away; in place."""
-    if not _positive_stands(clicks, prob):
+    if not positive_stands(clicks, prob.shape[-2], prob.shape[-1]):
         prob.copy_(torch.zeros_like(prob) if previous is None else torch.minimum(prob, previous))
-
-
-def _positive_stands(clicks: Sequence[Click], image: Tensor) -> bool:
-    """Whether a click says what belongs to the object and is not withdrawn; image: (..., H, W)."""
-    height, width = image.shape[-2:]
-    return any(click.positive for click in standing(clicks, height, width))
 
 
 def encoding_of(generator: nn.Module) -> ClickEncoding:
@@ -344,9 +338,8 @@ class TorchEngine:
     def _follow(self, state: TorchState, click: Click) -> tuple[TorchState, Shown | None]:
         """The state after a click, still with the answer before it; and what the network has to be shown, if anything."""
         clicks = (*state.clicks, click)
-        stands = _positive_stands(clicks, state.image)
-        before = state.given or _positive_stands(state.clicks, state.image)
-        previous = state.prob if before and (state.given or stands) else None
+        height, width = state.image.shape[-2:]
+        previous = state.prob if last_answer_counts(clicks, state.given, height, width) else None
         after = replace(state, clicks=clicks)
         if not self.zoom:
             return after, Shown(in_unit_range(state.image), clicks, previous)
@@ -357,7 +350,6 @@ class TorchEngine:
         after = replace(after, view=view)
         if view is not None and not view.holds(click):
             return after, None
-        height, width = state.image.shape[-2:]
         shown = view or View(0, 0, height, width)
         near = crop(state.image, shown, self.zoom_px)
         last = None if previous is None else crop(previous, shown, self.zoom_px)

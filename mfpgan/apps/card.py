@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from mfpgan.apps.card_numbers import numbers, weaknesses
-from mfpgan.apps.hub import Trained
+from mfpgan.apps.hub import PATHS, Trained, without_folders
 from mfpgan.config import TrainConfig, WeightsName
 from mfpgan.evaluation.report import Report
 from mfpgan.version import __version__
@@ -44,8 +44,6 @@ LICENCE = """## Licence
 
 The program is under the MIT licence. The weights come under the terms of the data that they were trained on, see above.
 """
-PATHS = ("data", "images", "val_data", "encoder_weights")
-"""Options of a run that may name a place on the machine where it was trained."""
 _LOSSES = {"bce": "weighted binary cross-entropy", "nfl": "normalised focal loss", "bce-dice": "cross-entropy and Dice"}
 _MEMORIES = {
     "none": "",
@@ -120,7 +118,7 @@ def _use(name: str, flag: str, argument: str) -> str:
 
 
 def _data(config: TrainConfig, params: dict[str, Any], terms: str) -> str:
-    name = str(params.get("data_name") or _base(config.data or "") or "unknown")
+    name = str(params.get("data_name") or without_folders(config.data or "") or "unknown")
     facts = [f"Trained on `{name}`"]
     if params.get("data_images") and params.get("data_objects"):
         facts.append(f"{params['data_images']} images with {params['data_objects']} objects")
@@ -128,7 +126,9 @@ def _data(config: TrainConfig, params: dict[str, Any], terms: str) -> str:
         facts.append(f"digest of its annotations {params['data_digest']}")
     if params.get("passes"):
         facts.append(f"each image seen {params['passes']} times on average")
-    validated = _base(config.val_data) if config.val_data else "the val part beside it, or a held-out part of it"
+    validated = (
+        without_folders(config.val_data) if config.val_data else "the val part beside it, or a held-out part of it"
+    )
     if config.val_data != "none":
         split = f" {config.val_split}" if config.val_data and config.val_split else ""
         facts.append(f"validated during training on {validated}{split}")
@@ -152,7 +152,7 @@ def _recipe(model: Trained, run: dict[str, Any], environment: dict[str, Any]) ->
         text += f" From start to end {(ended - started) / 60:.0f} minutes, on {machine}, with torch {torch}."
     usual = TrainConfig().model_dump(mode="json")
     given = {
-        key: _base(str(value)) if key in PATHS else str(value).replace("|", "\\|")
+        key: without_folders(str(value)) if key in PATHS else str(value).replace("|", "\\|")
         for key, value in config.model_dump(mode="json").items()
         if value != usual.get(key) and value is not None and value != {}
     }
@@ -175,11 +175,6 @@ def _limits(config: TrainConfig, found: Sequence[str]) -> str:
             "It does not see its last answer: it cannot begin with a mask, and a click may undo an earlier one."
         )
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
-
-
-def _base(path: str) -> str:
-    """Without the folders of the machine, which may be one of Windows."""
-    return PureWindowsPath(path).name
 
 
 def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:

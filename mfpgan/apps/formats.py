@@ -77,13 +77,34 @@ def polygons(mask: BoolMask) -> list[list[float]]:
         A polygon a part, [x1, y1, x2, y2, ...] in whole pixels, clockwise as seen on a screen, each corner once, no corner on a
         straight line; in reading order of their top left corners. An empty mask has none.
     """
-    return [list(outline.ravel().tolist()) for outline in _outlines(mask) if _twice_the_area(outline) > 0]
+    return polygons_and_holes(mask)[0]
+
+
+def polygons_and_holes(mask: BoolMask) -> tuple[list[list[float]], int]:
+    """Both of `polygons` and `holes`, whose outlines are followed once."""
+    areas = [(outline, _twice_the_area(outline)) for outline in _outlines(mask)]
+    return [list(outline.ravel().tolist()) for outline, area in areas if area > 0], sum(area < 0 for _, area in areas)
+
+
+def coco_annotation(mask: BoolMask, segmentation: Any) -> dict[str, Any]:
+    """What COCO notes of an object beside its ids.
+
+    Args:
+        mask: (H, W) bool; of an empty one the box is [0, 0, 0, 0].
+        segmentation: of `coco_rle` or `polygons`.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = [0, 0, 0, 0]
+    if len(rows):
+        left, top = int(columns[0]), int(rows[0])
+        box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+    return {"segmentation": segmentation, "area": int(np.count_nonzero(mask)), "bbox": box, "iscrowd": 0}
 
 
 def holes(mask: BoolMask) -> int:
     """How many holes `polygons` fills: parts of the background that the mask encloses. Such that touch the outside, or each
     other, at a corner are not separate from it."""
-    return sum(_twice_the_area(outline) < 0 for outline in _outlines(mask))
+    return polygons_and_holes(mask)[1]
 
 
 def overlay(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,8 @@ from mfpgan.types import InputError, quoted, reason_of
 from mfpgan.version import __version__
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+PATHS = ("data", "images", "val_data", "encoder_weights")
+"""Options of a run that may name a place on the machine where it was trained."""
 KIND = "mfpgan"
 """`model_type` in config.json."""
 LARGEST_CONFIG = 1 << 20
@@ -68,7 +70,7 @@ def save_folder(folder: Path, model: Trained, card: str, half: bool = False) -> 
     values = {
         "model_type": KIND,
         "mfpgan": __version__,
-        "run_id": model.run_id if re.fullmatch("[0-9a-f]{32}", model.run_id) else "",  # a folder that was renamed
+        "run_id": model.run_id,
         "step": model.step,
         "config": _without_folders(model.config).model_dump(mode="json"),
     }
@@ -102,8 +104,13 @@ def load_folder(folder: Path) -> Trained:
 
 def _without_folders(config: TrainConfig) -> TrainConfig:
     """Where data lay on the machine that trained is nobody's business; what it was called may help."""
-    places = {name: getattr(config, name) for name in ("data", "val_data", "images", "encoder_weights")}
-    return config.model_copy(update={name: Path(text).name for name, text in places.items() if text})
+    places = {name: getattr(config, name) for name in PATHS}
+    return config.model_copy(update={name: without_folders(text) for name, text in places.items() if text})
+
+
+def without_folders(path: str) -> str:
+    """The last part of a path, which may be one of Windows."""
+    return PureWindowsPath(path).name
 
 
 def _check_place(folder: Path) -> None:

@@ -78,16 +78,19 @@ def load_trained(source: str, weights: WeightsName = "last") -> Trained:
     from mfpgan.jobs.runs import RUNS
 
     cpu = torch.device("cpu")
+
+    def of_run(folder: Path, name: str) -> Trained:
+        run_id = name if re.fullmatch("[0-9a-f]{32}", name) else ""  # somebody may have renamed the folder
+        generator, config, step = build.load_generator(folder, cpu, weights)
+        return Trained(generator, config, run_id[:8] or name, run_id, step, folder)
+
     path = SMALL if source == "small" else expanded(source)
     if path.is_dir() and source.strip() and not (path / "checkpoints").is_dir():
         if weights != "last":
             raise InputError(f"{source}: it holds one set of weights; leave --weights out.")
         found = load_folder(path)
     elif (path / "checkpoints").is_dir():
-        name = path.resolve().name
-        run_id = name if re.fullmatch("[0-9a-f]{32}", name) else ""  # somebody may have renamed it
-        generator, config, step = build.load_generator(path, cpu, weights)
-        found = Trained(generator, config, run_id[:8] or name, run_id, step, path)
+        found = of_run(path, path.resolve().name)
     elif path.suffix == ".pt" or path.is_file():
         generator, config, step = build.generator_of_checkpoint(path, cpu, weights)
         found = Trained(generator, config, path.name, "", step)
@@ -95,8 +98,6 @@ def load_trained(source: str, weights: WeightsName = "last") -> Trained:
         raise InputError(f"{source}: there is no such model; {EXPECTED}.")
     else:
         record = tracking.find_run(source, RUNS)
-        folder = tracking.fetch(record)
-        generator, config, step = build.load_generator(folder, cpu, weights)
-        found = Trained(generator, config, record.id[:8], record.id, step, folder)
+        found = of_run(tracking.fetch(record), record.id)
     found.generator.eval()
     return found

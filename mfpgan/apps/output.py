@@ -53,17 +53,11 @@ class Objects:
             return {}
         from mfpgan.apps import formats
 
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = [0, 0, 0, 0]
-        if len(rows):
-            left, top = int(columns[0]), int(rows[0])
-            box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
         if self.kind == "rle":
-            segmentation: Any = formats.coco_rle(mask)
-        else:
-            segmentation = formats.polygons(mask)
-            self.holes += formats.holes(mask)
-        return {"segmentation": segmentation, "area": int(mask.sum()), "bbox": box, "iscrowd": 0}
+            return formats.coco_annotation(mask, formats.coco_rle(mask))
+        outlines, filled = formats.polygons_and_holes(mask)
+        self.holes += filled
+        return formats.coco_annotation(mask, outlines)
 
 
 class Output:

@@ -9,6 +9,7 @@ earlier one ended costs one answer.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -161,6 +162,27 @@ def _widened(box: View, clicks: Sequence[Click]) -> View:
     ys = [box.top, box.bottom - 1, *(click.y for click in clicks if click.positive)]
     xs = [box.left, box.right - 1, *(click.x for click in clicks if click.positive)]
     return View(min(ys), min(xs), max(ys) + 1, max(xs) + 1)
+
+
+def request_of(body: object, sender: str, keys: str) -> dict[str, Any]:
+    """The object of JSON that a tool has posted.
+
+    Args:
+        body: its text, or what somebody has read from it already.
+        sender: the tool, and
+        keys: what it sends, for the messages.
+
+    Raises:
+        InputError: it is none.
+    """
+    if isinstance(body, bytes | bytearray | str):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            raise InputError(f"the request is not readable as JSON; send what {sender} sends.") from None
+    if not isinstance(body, dict):
+        raise InputError(f"expected an object with {keys}, got {quoted(body)}.")
+    return body
 
 
 def number_of(value: object, name: str) -> float:

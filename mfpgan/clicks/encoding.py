@@ -40,6 +40,29 @@ def standing(clicks: Sequence[Click], height: int, width: int) -> list[Click]:
     return list(last.values())
 
 
+def positive_stands(clicks: Sequence[Click], height: int, width: int) -> bool:
+    """Whether a click says what belongs to the object and is not withdrawn; arguments and errors as of `standing`."""
+    return any(click.positive for click in standing(clicks, height, width))
+
+
+def last_answer_counts(clicks: Sequence[Click], given: bool, height: int, width: int) -> bool:
+    """Whether the newest click goes on from the answer before it, or is a first click.
+
+    It goes on if a positive click stands before it and with it: otherwise no earlier click has said what the object is, or the
+    only one that did is withdrawn. A mask that the user began with says it too.
+
+    Args:
+        clicks: the newest included, oldest first.
+        given: whether the user began with a mask.
+        height, width: size of the image in pixels.
+
+    Raises:
+        ValueError: a click lies outside the image.
+    """
+    stands = positive_stands(clicks, height, width)  # asked in any case: it looks at all clicks
+    return given or (stands and positive_stands(clicks[:-1], height, width))
+
+
 def draw_clicks(
     clicks: Sequence[Click], height: int, width: int, shape: EncodingName = "disk", radius: float = RADIUS_PX
 ) -> NDArray[np.float32]:

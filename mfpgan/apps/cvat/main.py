@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mfpgan.apps.loading import load_engine
-from mfpgan.apps.replay import Photo, Replay, box_at, number_of, pixel_at
+from mfpgan.apps.replay import Photo, Replay, box_at, number_of, pixel_at, request_of
 from mfpgan.types import THRESHOLD, BoolMask, Click, InputError, quoted
 from mfpgan.zoom import View
 
@@ -64,7 +64,7 @@ def mask_of(replay: Replay, body: object) -> BoolMask:
     Raises:
         InputError: something is wrong with the request.
     """
-    request = _read(body)
+    request = request_of(body, "CVAT", "image, pos_points and neg_points")
     photo = replay.photo(_image(request.get("image")), "image")
     positive, negative = (_clicks(request, name, name == "pos_points", photo) for name in ("pos_points", "neg_points"))
     box = _box(request.get("obj_bbox"), photo)
@@ -87,17 +87,6 @@ def rows_of(mask: BoolMask) -> str:
     letters = np.full((height, 2 * width), ord(","), np.uint8)
     letters[:, ::2] = mask + np.uint8(ord("0"))
     return '{"mask":[[' + "],[".join(row[:-1].tobytes().decode("ascii") for row in letters) + "]]}"
-
-
-def _read(body: object) -> dict[str, Any]:
-    if isinstance(body, bytes | str):
-        try:
-            body = json.loads(body)
-        except (ValueError, RecursionError):
-            raise InputError("the request is not readable as JSON; send what CVAT sends.") from None
-    if not isinstance(body, dict):
-        raise InputError(f"expected an object with image, pos_points and neg_points, got {quoted(body)}.")
-    return body
 
 
 def _image(text: object) -> bytes:

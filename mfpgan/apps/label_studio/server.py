@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from fastapi.responses import JSONResponse
 
 from mfpgan.apps.label_studio.backend import Backend, version_of
 from mfpgan.apps.label_studio.photos import read_task_photo
-from mfpgan.apps.replay import Replay
+from mfpgan.apps.replay import Replay, request_of
 from mfpgan.types import InputError, quoted
 
 AT_ONCE = 2
@@ -86,10 +85,4 @@ async def _body(request: Request) -> dict[str, Any]:
         received += part
         if len(received) > MOST_BYTES:
             raise InputError(f"the request is larger than {MOST_BYTES // 2**20} MiB; use --images for large photos.")
-    try:
-        body = json.loads(received)
-    except (ValueError, RecursionError):
-        raise InputError("the request is not readable as JSON; send what Label Studio sends.") from None
-    if not isinstance(body, dict):
-        raise InputError(f"expected an object with tasks and params, got {quoted(body)}.")
-    return body
+    return request_of(received, "Label Studio", "tasks and params")

@@ -12,7 +12,7 @@ import numpy as np
 
 from mfpgan.apps.onnx.facts import OUTPUT, Facts
 from mfpgan.apps.onnx.numpy_twins import crop, in_unit_range, modulate, paste
-from mfpgan.clicks.encoding import draw_clicks, standing
+from mfpgan.clicks.encoding import draw_clicks, last_answer_counts, positive_stands
 from mfpgan.types import NO_MEMORY, THRESHOLD, BoolMask, Click, Image, InputError, Probability, reason_of
 from mfpgan.zoom import SKIP_CLICKS, View, clicks_in, next_view
 
@@ -113,9 +113,7 @@ class OnnxEngine:
     def _next(self, state: OnnxState, click: Click) -> OnnxState:
         clicks = (*state.clicks, click)
         height, width = state.image.shape[:2]
-        stands = _positive_stands(clicks, height, width)
-        before = state.given or _positive_stands(state.clicks, height, width)
-        previous = state.last if before and (state.given or stands) else None
+        previous = state.last if last_answer_counts(clicks, state.given, height, width) else None
         after = replace(state, clicks=clicks)
         if not self.zoom:
             return replace(after, answer=self._held(in_unit_range(state.image), clicks, previous), place=None)
@@ -153,10 +151,6 @@ class OnnxEngine:
     @staticmethod
     def _hold(answer: Probability, clicks: Sequence[Click], previous: Probability | None) -> Probability:
         """While clicks only take away, nothing is above the answer before them."""
-        if _positive_stands(clicks, *answer.shape):
+        if positive_stands(clicks, *answer.shape):
             return answer
         return np.zeros_like(answer) if previous is None else np.minimum(answer, previous)
-
-
-def _positive_stands(clicks: Sequence[Click], height: int, width: int) -> bool:
-    return any(click.positive for click in standing(clicks, height, width))

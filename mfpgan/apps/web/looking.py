@@ -6,7 +6,6 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Response
 from PIL import Image as PillowImage
 
@@ -97,22 +96,11 @@ def coco(masks: list[BoolMask]) -> dict[str, Any]:
         masks: (H, W) bool, one an object; their numbers are the entries' ids.
     """
     height, width = masks[0].shape
-    annotations = []
-    for number, mask in enumerate(masks, 1):
-        if mask.any():
-            ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            box = (xs[0], ys[0], xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1)
-            annotations.append(
-                {
-                    "id": number,
-                    "image_id": 1,
-                    "category_id": 1,
-                    "segmentation": formats.coco_rle(mask),
-                    "area": int(np.count_nonzero(mask)),
-                    "bbox": [int(side) for side in box],
-                    "iscrowd": 0,
-                }
-            )
+    annotations = [
+        {"id": number, "image_id": 1, "category_id": 1} | formats.coco_annotation(mask, formats.coco_rle(mask))
+        for number, mask in enumerate(masks, 1)
+        if mask.any()
+    ]
     return {
         "images": [{"id": 1, "width": width, "height": height, "file_name": "photo"}],
         "annotations": annotations,
